@@ -1,0 +1,85 @@
+# make help lists the targets. Nothing here is needed without make: README.md
+# has the plain pip and python lines.
+PYTHON ?= python3
+# The lowest set of versions has no wheels for later Pythons.
+PYTHON_MIN ?= python3.11
+VENV := .venv
+VENV_MIN := .venv-min
+PRESET ?= synthetic
+SEED ?=
+WORKERS ?= 2
+ARGS ?=
+
+# Two test processes of one thread each are faster on two cores than one
+# process of two threads.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PYTEST := -m pytest tests -n $(WORKERS) --dist worksteal
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-fast test-min lint format bitcheck bench \
+	wheel clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' \
+		$(firstword $(MAKEFILE_LIST))
+	@echo 'PYTHON=python3.12 chooses the Python of a new environment,'
+	@echo 'ARGS="..." is appended to demo, test, test-fast, test-min, bitcheck'
+	@echo 'and bench.'
+
+venv: $(VENV)/.installed ## virtual environment in .venv with the tested versions
+demo: venv ## the main job on embedded data; PRESET=market2duke, SEED=1
+	$(VENV)/bin/python projects/daam/main.py \
+		--config-file projects/daam/configs/$(PRESET).yaml \
+		$(if $(SEED),train.seed $(SEED) data.synthetic.seed $(SEED)) $(ARGS)
+
+test: venv ## every test; WORKERS=2 processes
+	$(ONE_THREAD) $(VENV)/bin/python $(PYTEST) $(ARGS)
+
+test-fast: venv ## the tests that are not marked slow
+	$(ONE_THREAD) $(VENV)/bin/python $(PYTEST) -m 'not slow' $(ARGS)
+
+test-min: $(VENV_MIN)/.installed ## every test with the lowest versions (Python 3.11)
+	$(ONE_THREAD) $(VENV_MIN)/bin/python $(PYTEST) $(ARGS)
+
+lint: venv ## ruff: rules and format
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
+
+format: venv ## ruff: sorts imports, formats
+	$(VENV)/bin/python -m ruff check --select I --fix .
+	$(VENV)/bin/python -m ruff format .
+
+bitcheck: venv ## same bits as REF=<commit>?
+	@test -n '$(REF)' || { echo 'usage: make bitcheck REF=<commit>' >&2; exit 2; }
+	$(VENV)/bin/python tests/bitcheck.py $(REF) $(if $(ARGS),-- $(ARGS))
+
+bench: venv ## cost of a training step against the bare backbone's
+	$(VENV)/bin/python benchmarks/step.py $(ARGS)
+
+wheel: venv ## dist/torchreid_daam-<version>-py3-none-any.whl
+	rm -rf build
+	$(VENV)/bin/python -m pip wheel --no-deps --no-build-isolation -w dist .
+
+clean: ## removes what was built, and caches; keeps environments and data
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './$(VENV)*' \
+		-prune -exec rm -rf {} +
+
+distclean: clean ## clean, and the environments
+	rm -rf $(VENV) $(VENV_MIN)
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	$(call install,$(PYTHON),$(VENV),constraints.txt)
+
+$(VENV_MIN)/.installed: setup.cfg pyproject.toml constraints-min.txt
+	$(call install,$(PYTHON_MIN),$(VENV_MIN),constraints-min.txt)
+
+# $(call install,<python>,<environment>,<constraints>)
+define install
+	@$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"$(1) is Python %d.%d; 3.11 or newer is needed: make PYTHON=..." \
+		% sys.version_info[:2])'
+	test -x $(2)/bin/python || $(1) -m venv $(2)
+	$(2)/bin/python -m pip install -c $(3) -e '.[test]'
+	@touch $@
+endef
