@@ -1,0 +1,1 @@
+"""Data: reading, ordering and pairing images of two domains."""

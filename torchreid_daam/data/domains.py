@@ -1,0 +1,146 @@
+"""Source and target of a torchreid data manager, in canonical order."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from torchreid_daam.data.paired import DomainLoader, PairedLoader
+from torchreid_daam.data.samplers import Order
+from torchreid_daam.data.seeded import (
+    Item,
+    SeededImages,
+    source_items,
+    target_items,
+)
+from torchreid_daam.runs.console import progress
+
+
+class Domains:
+    """Everything the engine reads images through.
+
+    Built from a data manager's lists and transforms; its own loaders draw
+    from torch's global generator and carry the target's identities, so they
+    are not used.
+
+    Args:
+        datamanager: torchreid's, with ``load_train_targets=True``; without
+            target training images only source and test loaders exist.
+        orders: sampler seats of source and target.
+        seed: of all keyed randomness.
+        epoch_length: see :class:`PairedLoader`.
+        persistent_workers: keep loading processes from epoch to epoch.
+    """
+
+    def __init__(
+        self,
+        datamanager: Any,
+        orders: dict[str, Order],
+        seed: int,
+        epoch_length: str = 'max',
+        persistent_workers: bool = False,
+    ) -> None:
+        loader = datamanager.train_loader
+        self.datamanager = datamanager
+        self.workers = loader.num_workers
+        self.pin_memory = loader.pin_memory
+        self.batch_size = loader.batch_size
+        tests = next(iter(datamanager.test_loader.values()))
+        self.test_batch_size = tests['query'].batch_size
+        items = source_items(loader.dataset.data)
+        self.source = self._domain(
+            items, orders['source'], seed, 'source', persistent_workers
+        )
+        self.pretraining = PairedLoader(self.source)
+        self.target_items: list[Item] = []
+        if datamanager.train_loader_t is not None:
+            self.target_items = target_items(
+                datamanager.train_loader_t.dataset.data,
+                lambda data: progress(data, 'reading target images'),
+            )
+            self.target = self._domain(
+                self.target_items,
+                orders['target'],
+                seed,
+                'target',
+                persistent_workers,
+            )
+            self.adaptation = PairedLoader(
+                self.source, self.target, epoch_length
+            )
+
+    def _domain(self, items, order, seed, name, persistent) -> DomainLoader:
+        return DomainLoader(
+            SeededImages(items, self.datamanager.transform_tr),
+            order,
+            self.batch_size,
+            seed,
+            workers=self.workers,
+            persistent=persistent,
+            pin_memory=self.pin_memory,
+        )
+
+    @property
+    def target_cameras(self) -> np.ndarray:
+        """Cameras (N,) of the target's training images."""
+        return np.array([item.camid for item in self.target_items])
+
+    @property
+    def target_paths(self) -> list[str]:
+        """Files of the target's training images, in the engine's order."""
+        return [item.path for item in self.target_items]
+
+    def target_pass(self) -> Iterator[torch.Tensor]:
+        """The un-augmented target training images, in order."""
+        return self._plain(
+            self.target_items, 'features', batch_size=self.test_batch_size
+        )
+
+    def shuffled_target_pass(
+        self, batch_size: int, generator: np.random.Generator
+    ) -> Iterator[torch.Tensor]:
+        """The same images in random batches; an incomplete one is left out.
+
+        File order would fill batches with one camera or person. Where there
+        are fewer images than a batch, they are one batch.
+        """
+        order = generator.permutation(len(self.target_items))
+        full = len(order) // batch_size * batch_size
+        batches = np.split(order[:full], full // batch_size) if full else []
+        return self._plain(
+            self.target_items,
+            'BatchNorm statistics',
+            batch_sampler=[b.tolist() for b in batches] or [order.tolist()],
+        )
+
+    def _plain(self, items, description, **how) -> Iterator[torch.Tensor]:
+        loader = self._loader(items, **how)
+        for batch in progress(loader, description, len(loader)):
+            yield batch['img']
+
+    def test_loaders(self) -> dict[str, dict[str, Any]]:
+        """Query and gallery loaders in torchreid's form, sorted by path.
+
+        The data manager's lists are put in the same order, since torchreid
+        draws ranked lists from them.
+        """
+        loaders: dict[str, dict[str, Any]] = {}
+        for name, splits in self.datamanager.test_dataset.items():
+            loaders[name] = {}
+            for split, data in splits.items():
+                data.sort(key=lambda item: item[0])
+                items = [Item(*entry[:4]) for entry in data]
+                loaders[name][split] = self._loader(
+                    items, batch_size=self.test_batch_size
+                )
+        return loaders
+
+    def _loader(self, items: list[Item], **how: Any) -> DataLoader:
+        return DataLoader(
+            SeededImages(items, self.datamanager.transform_te),
+            num_workers=self.workers,
+            pin_memory=self.pin_memory,
+            **how,
+        )

@@ -1,0 +1,128 @@
+"""Loaders of training: the source alone, then source and target in pairs."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from torchreid_daam.data.samplers import KeyedBatches, Order
+from torchreid_daam.data.seeded import SeededImages
+
+EPOCH_LENGTHS = ('max', 'source', 'target')
+
+
+class DomainLoader:
+    """Batches of one domain; labels are looked up in the main process.
+
+    Labels stored inside a data set would go stale in workers that live
+    longer than a round.
+
+    Args:
+        images: the domain's images with the training transform.
+        order: the sampler seat.
+        batch_size: images in a batch.
+        key: what this domain's random keys begin with.
+        workers: loading processes.
+        persistent: keep the workers from epoch to epoch.
+        pin_memory: copy batches into page-locked memory.
+    """
+
+    def __init__(
+        self,
+        images: SeededImages,
+        order: Order,
+        batch_size: int,
+        *key: int | str,
+        workers: int = 0,
+        persistent: bool = False,
+        pin_memory: bool = False,
+    ) -> None:
+        self.sampler = KeyedBatches(order, batch_size, *key)
+        self.cameras = np.array([item.camid for item in images.items])
+        self.labels = self.weights = None
+        self.set_labels(np.array([item.pid for item in images.items]))
+        self.loader = DataLoader(
+            images,
+            batch_sampler=self.sampler,
+            num_workers=workers,
+            persistent_workers=persistent and workers > 0,
+            pin_memory=pin_memory,
+        )
+
+    def set_labels(
+        self, labels: np.ndarray, weights: np.ndarray | None = None
+    ) -> None:
+        """Sets labels (N,) and, for pseudo labels, their weights (N,)."""
+        self.labels = torch.as_tensor(np.asarray(labels, dtype=np.int64))
+        self.weights = None
+        if weights is not None:
+            self.weights = torch.as_tensor(np.asarray(weights, np.float32))
+        self.sampler.set_data(self.labels.numpy(), self.cameras)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in self.loader:
+            batch['pid'] = self.labels[batch['index']]
+            if self.weights is not None:
+                batch['weight'] = self.weights[batch['index']]
+            yield batch
+
+
+class PairedLoader:
+    """``{'source': batch, 'target': batch}``, the target's part optional.
+
+    Args:
+        source: the labelled domain.
+        target: the unlabelled domain, with pseudo labels set.
+        epoch_length: ``max``, ``source`` or ``target``: whose full batches
+            make an epoch (config ``train.epoch_length``; the paper is
+            silent). The other domain starts again where it is shorter.
+    """
+
+    def __init__(
+        self,
+        source: DomainLoader,
+        target: DomainLoader | None = None,
+        epoch_length: str = 'max',
+    ) -> None:
+        if epoch_length not in EPOCH_LENGTHS:
+            raise ValueError(
+                f'epoch_length={epoch_length!r} is none of {EPOCH_LENGTHS}'
+            )
+        self.domains = {'source': source}
+        if target is not None:
+            self.domains['target'] = target
+        self.epoch_length = epoch_length
+
+    def set_epoch(self, *stage: int | str) -> None:
+        """Says which epoch comes next; see :class:`KeyedBatches`."""
+        num_batches = self._num_batches()
+        for name, domain in self.domains.items():
+            domain.sampler.set_epoch(num_batches, *stage, name)
+
+    def _num_batches(self) -> int:
+        lengths = {
+            name: domain.sampler.batches_per_pass
+            for name, domain in self.domains.items()
+        }
+        for name, length in lengths.items():
+            if length == 0:
+                raise ValueError(
+                    f'fewer {name} images with a label than a batch of '
+                    f'{self.domains[name].sampler.batch_size}'
+                )
+        if len(lengths) == 1 or self.epoch_length == 'max':
+            return max(lengths.values())
+        return lengths[self.epoch_length]
+
+    def __len__(self) -> int:
+        return len(self.domains['source'])
+
+    def __iter__(self) -> Iterator[dict[str, dict[str, Any]]]:
+        names: Sequence[str] = tuple(self.domains)
+        for batches in zip(*self.domains.values(), strict=True):
+            yield dict(zip(names, batches, strict=True))

@@ -1,0 +1,143 @@
+"""Images whose augmentation is decided by a seed that comes with the index."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from torchreid_daam.errors import InputError
+from torchreid_daam.randomness import seeded
+
+
+class Item(NamedTuple):
+    """One image: its file, identity (-1 = unknown), camera and data set."""
+
+    path: str
+    pid: int
+    camid: int
+    dsetid: int = 0
+
+
+class SeededImages(Dataset):
+    """Reads images; an index ``(i, seed)`` seeds the transform of image i.
+
+    So a sample does not depend on the worker that drew it nor on what that
+    worker drew before. A plain index ``i`` leaves the generators alone.
+
+    Args:
+        items: the images, in a fixed order.
+        transform: from a PIL image to a tensor.
+    """
+
+    def __init__(self, items: Sequence[Item], transform: Callable) -> None:
+        self.items = list(items)
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        index, seed = key if isinstance(key, tuple) else (key, None)
+        item = self.items[index]
+        image = read_image(item.path)
+        if seed is None:
+            image = self.transform(image)
+        else:
+            with seeded(seed):
+                image = self.transform(image)
+        return {
+            'img': image,
+            'pid': item.pid,
+            'camid': item.camid,
+            'impath': item.path,
+            'dsetid': item.dsetid,
+            'index': index,
+        }
+
+
+def read_image(path: str) -> Image.Image:
+    """Reads an RGB image once; torchreid's reader loops for ever instead.
+
+    Raises:
+        InputError: if the file is missing or can't be decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert('RGB')
+    except (OSError, SyntaxError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        raise InputError(
+            f'{path}: not a readable image ({reason}); replace or remove it'
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise InputError(f'{path}: refused by Pillow: {error}') from None
+
+
+def source_items(data: Sequence[tuple]) -> list[Item]:
+    """Labelled items in an order that no file system decides.
+
+    torchreid numbers identities in directory order, which differs between
+    machines. Here the list is sorted by data set and path, and identities
+    are numbered as they appear in it: where a file name begins with its
+    identity, as in every common data set, that is the sorted identity.
+
+    Args:
+        data: torchreid's training tuples (path, pid, camid, dsetid).
+    """
+    labels: dict[int, int] = {}
+    items = []
+    for path, pid, camid, dsetid in sorted(data, key=lambda d: (d[3], d[0])):
+        label = labels.setdefault(pid, len(labels))
+        items.append(Item(path, label, camid, dsetid))
+    return items
+
+
+def target_items(
+    data: Sequence[tuple], progress: Callable = lambda items: items
+) -> list[Item]:
+    """Unlabelled items: identities dropped, ordered by a digest of the bytes.
+
+    File names often hold the identity, so an order by name would carry it
+    into training. Copies of one image are ordered by camera.
+
+    Args:
+        data: torchreid's training tuples (path, pid, camid, dsetid).
+        progress: wraps the iteration, e.g. a progress bar.
+    """
+    keyed = []
+    for path, _, camid, dsetid in progress(data):
+        keyed.append((_digest(path), camid, dsetid, path))
+    keyed.sort()
+    return [Item(path, -1, camid, dsetid) for _, camid, dsetid, path in keyed]
+
+
+def _digest(path: str) -> bytes:
+    try:
+        with open(path, 'rb') as file:
+            return hashlib.file_digest(file, 'sha256').digest()
+    except OSError as error:
+        raise InputError(f'{path}: {error.strerror}') from None
+
+
+def relative_path(path: str, root: str) -> str:
+    """The image's path below the data root, with forward slashes."""
+    try:
+        relative = os.path.relpath(path, root)
+    except ValueError:  # another drive on Windows
+        return path.replace(os.sep, '/')
+    if relative.startswith(os.pardir):
+        return path.replace(os.sep, '/')
+    return relative.replace(os.sep, '/')
+
+
+def stack(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Several batches (B, C, H, W) as one, row by row in turn.
+
+    ``nn.DataParallel`` cuts a batch into consecutive pieces: concatenated,
+    each GPU, and its BatchNorm, would see one domain only.
+    """
+    return torch.stack(tuple(images), 1).flatten(0, 1)

@@ -1,0 +1,24 @@
+"""The one error that means: what the user gave is wrong."""
+
+
+class InputError(ValueError):
+    """Wrong input; the message is one line for the user.
+
+    It names the key or file, the value found there and what is allowed. The
+    command line prints it and exits with 2, without a traceback.
+    """
+
+
+def plain_message(error: BaseException) -> str:
+    """One line of an error, also of one that a loader's worker raised.
+
+    A worker's error arrives with the worker's traceback in its text; its
+    last line holds what was said.
+    """
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    name, _, rest = lines[-1].partition(': ')
+    if len(lines) > 1 and rest and name.split('.')[-1] == 'InputError':
+        return rest
+    return lines[-1]

@@ -1,0 +1,129 @@
+"""Reading and writing weights; nothing in a file is ever executed."""
+
+import contextlib
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from torchreid_daam.errors import InputError
+from torchreid_daam.runs.files import atomic
+
+FORMAT = 1
+# What torchreid's own checkpoints hold beside tensors: `rank1` is a numpy
+# scalar there, which torch.load refuses unless these are named.
+_STOCK_GLOBALS = (
+    np.dtype,
+    np.dtypes.Float32DType,
+    np.dtypes.Float64DType,
+)
+
+
+@contextlib.contextmanager
+def stock_files_allowed() -> Iterator[None]:
+    """Lets ``torch.load(weights_only=True)`` read torchreid's checkpoints."""
+    scalar = _numpy_scalar()
+    with torch.serialization.safe_globals([scalar, *_STOCK_GLOBALS]):
+        yield
+
+
+def _numpy_scalar() -> Any:
+    core = getattr(np, '_core', None) or np.core
+    return core.multiarray.scalar
+
+
+def save_checkpoint(path: str | os.PathLike, state: Mapping) -> None:
+    """Writes a checkpoint, atomically."""
+    with atomic(path) as file:
+        torch.save(dict(state), file)
+
+
+def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
+    """Reads a checkpoint onto the CPU, as data only.
+
+    Args:
+        path: torchreid's, torchvision's or this project's file, or a run's
+            folder, which stands for its ``checkpoints/selected.pth``.
+        key: the config key that named it, for the message.
+
+    Returns:
+        The file's dict; a bare state dict becomes ``{'state_dict': ...}``.
+
+    Raises:
+        InputError: if the file is missing, is no checkpoint or would run
+            code.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        path = path / 'checkpoints' / 'selected.pth'
+    if not path.is_file():
+        raise InputError(f'{key}={path}: no such file')
+    with open(path, 'rb') as file:
+        start = file.read(512).lstrip().lower()
+    if start.startswith((b'<!doctype', b'<html', b'<?xml', b'<head')):
+        raise InputError(
+            f'{key}={path}: this is a web page, not a weights file; '
+            'download the file itself'
+        )
+    try:
+        with stock_files_allowed():
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f'{key}={path}: not a file of weights alone '
+            f'({_reason(error)}); it is not loaded'
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f'{key}={path}: not a readable weights file ({_reason(error)})'
+        ) from None
+    if not isinstance(content, Mapping):
+        raise InputError(
+            f'{key}={path}: holds a {type(content).__name__}, not weights'
+        )
+    if not isinstance(content.get('state_dict'), Mapping):
+        content = {'state_dict': content}
+    state = {
+        name.removeprefix('module.'): value
+        for name, value in content['state_dict'].items()
+    }
+    return {**content, 'state_dict': state}
+
+
+def _reason(error: Exception) -> str:
+    text = ' '.join(str(error).split())
+    blocked = text.find('Unsupported global: ')
+    if blocked >= 0:
+        text = text[blocked:]
+    return text[:120] or type(error).__name__
+
+
+def training_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any
+) -> dict[str, Any]:
+    """What a checkpoint says about model, optimiser and scheduler.
+
+    Args:
+        model: a DAAM, not wrapped: weights saved through
+            ``nn.DataParallel`` don't load without it.
+        optimizer: its optimiser.
+        scheduler: its scheduler, or None.
+    """
+    return {
+        'format': FORMAT,
+        'model_name': f'{model.backbone_name}_daam',
+        'model_kwargs': dict(model.architecture),
+        'state_dict': model.state_dict(),
+        'optimizer': optimizer.state_dict(),
+        'scheduler': scheduler and scheduler.state_dict(),
+    }
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside ``nn.DataParallel``, or the model itself."""
+    return model.module if isinstance(model, nn.DataParallel) else model

@@ -1,0 +1,53 @@
+"""Files that are whole or absent, never half written."""
+
+import contextlib
+import io
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def atomic(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Opens a temporary neighbour of ``path`` and renames it when done.
+
+    The bytes are on the disk before the name changes; after an error the
+    old file, if any, is as it was and the temporary one is gone.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.tmp')
+    try:
+        with open(temporary, 'wb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes UTF-8 text, atomically."""
+    with atomic(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes a value as JSON, atomically; floats keep all their digits."""
+    write_text(path, json.dumps(value, indent=2) + '\n')
+
+
+def write_arrays(
+    path: str | os.PathLike, arrays: dict[str, np.ndarray]
+) -> None:
+    """Writes arrays as a compressed ``.npz``, atomically."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    with atomic(path) as file:
+        file.write(buffer.getvalue())

@@ -1,0 +1,101 @@
+"""A run's folder: where each of its files has its fixed name."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torchreid_daam.data.seeded import relative_path
+from torchreid_daam.runs.checkpoint import save_checkpoint
+from torchreid_daam.runs.files import write_arrays, write_json, write_text
+from torchreid_daam.runs.results import Results
+
+
+class RunFolder:
+    """Writes what a run leaves behind.
+
+    Args:
+        path: the run's folder (``data.save_dir``).
+        data_root: image paths are written relative to it.
+        results: the rows; shared with whoever adds to them.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        data_root: str | os.PathLike = '.',
+        results: Results | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.data_root = os.path.abspath(os.path.expanduser(data_root))
+        self.results = results or Results()
+        self._rounds: dict[int, dict[str, Any]] = {}
+
+    def add_rows(
+        self, stage: str, round_: int, epoch: int, scores: Mapping[str, Any]
+    ) -> None:
+        """Adds a row per test set and writes ``results.json``.
+
+        Args:
+            stage: one of ``results.STAGES``.
+            round_: rounds finished.
+            epoch: epochs finished.
+            scores: by data set, with ``cmc`` and ``mean_ap``.
+        """
+        for name, ranks in scores.items():
+            self.results.add(
+                stage, round_, epoch, name, ranks.cmc, ranks.mean_ap
+            )
+        self.write_results()
+
+    def write_results(self) -> None:
+        """Writes ``results.json``."""
+        write_json(self.path / 'results.json', self.results.as_dict())
+
+    def write_settings(self, text: str) -> None:
+        """Writes ``config.yaml``, the settings as they were resolved."""
+        write_text(self.path / 'config.yaml', text)
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Writes ``run.json``: what may differ between equal runs."""
+        write_json(self.path / 'run.json', dict(environment))
+
+    def write_labels(
+        self, round_: int, labels: Any, paths: Sequence[str], cameras: Any
+    ) -> None:
+        """Writes ``pseudo_labels/round-<r>.npz``, by relative image path."""
+        names = [relative_path(path, self.data_root) for path in paths]
+        write_arrays(
+            self.path / 'pseudo_labels' / f'round-{round_}.npz',
+            {
+                'path': np.array(names),
+                'camera': np.asarray(cameras),
+                'label': labels.labels,
+                'weight': labels.weights,
+                'centers': labels.centers,
+            },
+        )
+
+    def write_round(self, round_: int, figures: Mapping[str, Any]) -> None:
+        """Adds figures to a round's line of ``rounds.jsonl``.
+
+        The file is read first, so a resumed run keeps the earlier rounds.
+        """
+        path = self.path / 'rounds.jsonl'
+        if not self._rounds and path.is_file():
+            for line in path.read_text(encoding='utf-8').splitlines():
+                old = json.loads(line)
+                if old['round'] < round_:
+                    self._rounds[old['round']] = old
+        entry = self._rounds.setdefault(round_, {'round': round_})
+        entry.update(figures)
+        lines = [json.dumps(self._rounds[r]) for r in sorted(self._rounds)]
+        write_text(path, '\n'.join(lines) + '\n')
+
+    def write_checkpoint(self, state: Mapping, *names: str) -> None:
+        """Writes ``checkpoints/<name>.pth`` for each name."""
+        for name in names:
+            save_checkpoint(self.path / 'checkpoints' / f'{name}.pth', state)
