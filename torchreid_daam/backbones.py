@@ -1,0 +1,267 @@
+"""Backbones: which of torchreid's can be wrapped, ours, and their weights."""
+
+import inspect
+import logging
+import sys
+import urllib.error
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+import torchreid
+from torch import nn
+from torchvision.models.resnet import BasicBlock
+
+from torchreid_daam.errors import InputError
+from torchreid_daam.runs.checkpoint import read_checkpoint
+
+logger = logging.getLogger('torchreid_daam')
+# featuremaps() of resnet50mid gives three maps, an attention needs one.
+SEVERAL_MAPS = ('resnet50mid',)
+# Large enough for every backbone, also those without padding.
+PROBE_SIZE = (1, 3, 256, 128)
+
+
+class ResNetTiny(nn.Module):
+    """A ResNet of 0.4 M parameters for small crops; our own, no ImageNet.
+
+    3x3 stem of stride 2, BasicBlocks of 16, 32, 64 and 128 channels, strides
+    1, 2, 2 and 1: an 8x4 map from 64x32.
+
+    Args:
+        num_classes: training identities.
+        loss: ``softmax`` or ``triplet``, what training returns.
+    """
+
+    feature_dim = 128
+
+    def __init__(self, num_classes: int, loss: str = 'softmax') -> None:
+        super().__init__()
+        if loss not in ('softmax', 'triplet'):
+            raise KeyError(f'Unsupported loss: {loss}')
+        self.loss = loss
+        self.conv1 = nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu = nn.ReLU(inplace=True)
+        self.layer1 = _basic_block(16, 16, 1)
+        self.layer2 = _basic_block(16, 32, 2)
+        self.layer3 = _basic_block(32, 64, 2)
+        self.layer4 = _basic_block(64, 128, 1)
+        self.global_avgpool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(self.feature_dim, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode='fan_out')
+
+    def featuremaps(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) -> (N, 128, H / 8, W / 8)."""
+        f = self.relu(self.bn1(self.conv1(x)))
+        return self.layer4(self.layer3(self.layer2(self.layer1(f))))
+
+    def forward(self, x: torch.Tensor):
+        v = self.global_avgpool(self.featuremaps(x)).flatten(1)
+        if not self.training:
+            return v
+        y = self.classifier(v)
+        return y if self.loss == 'softmax' else (y, v)
+
+
+def _basic_block(inplanes: int, planes: int, stride: int) -> nn.Sequential:
+    downsample = None
+    if stride != 1 or inplanes != planes:
+        downsample = nn.Sequential(
+            nn.Conv2d(inplanes, planes, 1, stride, bias=False),
+            nn.BatchNorm2d(planes),
+        )
+    return nn.Sequential(BasicBlock(inplanes, planes, stride, downsample))
+
+
+def resnet_tiny(
+    num_classes: int,
+    loss: str = 'softmax',
+    pretrained: bool = True,
+    use_gpu: bool = True,
+) -> ResNetTiny:
+    """Builder in torchreid's form; see :class:`ResNetTiny`."""
+    if pretrained:
+        logger.info('resnet_tiny has no ImageNet weights; it starts random')
+    return ResNetTiny(num_classes, loss)
+
+
+def wrappable(builders: Mapping[str, Callable]) -> list[str]:
+    """Names of the backbones whose ``featuremaps`` gives one tensor.
+
+    Args:
+        builders: torchreid's model table, name -> builder.
+    """
+    names = []
+    for name, builder in builders.items():
+        module = sys.modules.get(builder.__module__)
+        classes = [
+            value
+            for value in vars(module).values()
+            if inspect.isclass(value)
+            and value.__module__ == builder.__module__
+        ]
+        if any('featuremaps' in vars(c) for c in classes):
+            names.append(name)
+    return [name for name in names if name not in SEVERAL_MAPS]
+
+
+def build_backbone(
+    name: str,
+    pretrained: bool = True,
+    weights: str = '',
+    last_stride: int = 0,
+) -> tuple[nn.Module, int]:
+    """A backbone without its head, and the channels of its map.
+
+    Args:
+        name: as torchreid knows it, e.g. ``resnet50``.
+        pretrained: load ImageNet weights through torchreid's loader.
+        weights: a local file instead, loaded strictly.
+        last_stride: 1 takes the last stage's stride away (ResNet family);
+            0 leaves the backbone as it is.
+
+    Raises:
+        InputError: if weights can't be had or don't fit.
+    """
+    fetch = pretrained and not weights
+    try:
+        backbone = torchreid.models.build_model(
+            name, num_classes=1, pretrained=fetch, use_gpu=False
+        )
+    except (urllib.error.URLError, ConnectionError, OSError) as error:
+        raise _no_download(name, error) from None
+    except Exception as error:  # gdown raises its own kinds and bare ones
+        if not fetch or not _is_download_error(error):
+            raise
+        raise _no_download(name, error) from None
+    channels = _keep_featuremaps_only(backbone)
+    cached = _imagenet_file(name)
+    if weights:
+        load_backbone_weights(backbone, weights)
+    elif fetch and cached is not None and cached.is_file():
+        # torchreid's loader drops keys that don't match, all of them too.
+        state = read_checkpoint(cached, 'ImageNet weights')['state_dict']
+        _check_fit(backbone, state, f'ImageNet weights {cached}')
+    if last_stride == 1:
+        _remove_last_stride(backbone, name)
+    return backbone, channels
+
+
+def load_backbone_weights(backbone: nn.Module, path: str) -> None:
+    """Loads torchvision's or torchreid's file, every tensor of it needed.
+
+    Raises:
+        InputError: naming the tensors that are missing or misshapen.
+    """
+    key = 'model.backbone_weights'
+    state = read_checkpoint(path, key)['state_dict']
+    if 'record' in state:
+        raise InputError(
+            f'{key}={path}: holds a whole DAAM model; it belongs to '
+            'model.load_weights'
+        )
+    _check_fit(backbone, state, f'{key}={path}')
+    own = backbone.state_dict()
+    own.update({name: state[name] for name in own if name in state})
+    backbone.load_state_dict(own)
+
+
+def _check_fit(backbone: nn.Module, state: Mapping, what: str) -> None:
+    wrong = [
+        name
+        for name, tensor in backbone.state_dict().items()
+        # Files older than torch 0.4.1 lack this counter.
+        if not name.endswith('num_batches_tracked')
+        and (name not in state or state[name].shape != tensor.shape)
+    ]
+    if wrong:
+        shown = ', '.join(wrong[:3]) + (', ...' if len(wrong) > 3 else '')
+        raise InputError(
+            f'{what}: weights of another architecture; {len(wrong)} tensors '
+            f'are missing or of another shape: {shown}'
+        )
+
+
+def _keep_featuremaps_only(backbone: nn.Module) -> int:
+    """Deletes children that ``featuremaps`` never calls; returns C.
+
+    A dummy call finds them, and C, which ``feature_dim`` is not for OSNet.
+    """
+    used: set[nn.Module] = set()
+    hooks = [
+        module.register_forward_hook(lambda m, *_: used.add(m))
+        for module in backbone.modules()
+    ]
+    training = backbone.training
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            f = backbone.featuremaps(torch.zeros(PROBE_SIZE))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    backbone.train(training)
+    for name, child in list(backbone.named_children()):
+        if used.isdisjoint(child.modules()):
+            delattr(backbone, name)
+    return f.shape[1]
+
+
+def _remove_last_stride(backbone: nn.Module, name: str) -> None:
+    stage = getattr(backbone, 'layer4', None)
+    if stage is None:
+        raise InputError(
+            f'model.last_stride=1: {name} has no last stage to change; '
+            'allowed for the ResNet family, else 0'
+        )
+    for module in stage[0].modules():
+        if isinstance(module, nn.Conv2d):
+            module.stride = (1, 1)
+
+
+def _imagenet_file(name: str) -> Path | None:
+    """Where torchreid looks for a backbone's ImageNet weights."""
+    builder = _builder_module(name)
+    if hasattr(builder, 'pretrained_urls'):
+        home = Path(torch.hub.get_dir()).parent
+        return home / 'checkpoints' / f'{name}_imagenet.pth'
+    url = _imagenet_url(builder, name)
+    if not url:
+        return None
+    return Path(torch.hub.get_dir()) / 'checkpoints' / url.split('/')[-1]
+
+
+def _builder_module(name: str):
+    for module in vars(torchreid.models).values():
+        if inspect.ismodule(module) and hasattr(module, name):
+            return module
+    return None
+
+
+def _imagenet_url(module, name: str) -> str | None:
+    urls = getattr(module, 'model_urls', None) or {}
+    for known in (name, name.split('_')[0]):
+        if isinstance(urls.get(known), str):
+            return urls[known]
+    settings = getattr(module, 'pretrained_settings', {})
+    known = settings.get(name) or settings.get(name.removesuffix('_fc512'))
+    if not known:
+        return None
+    return known.get('url') or known.get('imagenet', {}).get('url')
+
+
+def _is_download_error(error: Exception) -> bool:
+    return type(error).__module__.split('.')[0] in ('gdown', 'requests')
+
+
+def _no_download(name: str, error: Exception) -> InputError:
+    path = _imagenet_file(name)
+    place = f'put the file at {path}' if path else 'take another backbone'
+    return InputError(
+        f'model.pretrained=True: ImageNet weights of {name} could not be '
+        f'downloaded ({type(error).__name__}); {place}, or name a file in '
+        'model.backbone_weights, or set model.pretrained False'
+    )

@@ -1,0 +1,257 @@
+"""What has to hold between settings, names, data and model of a run."""
+
+import os
+import re
+from typing import Any
+
+import torch
+import torchreid
+from torch import nn
+from yacs.config import CfgNode as CN
+
+from torchreid_daam import registry
+from torchreid_daam.config import check_values
+from torchreid_daam.errors import InputError
+
+# torchreid searches this in the whole path of an image, not in its name.
+_NAME_PATTERN = re.compile(r'[-\d]+_c\d')
+
+
+def check_config(cfg: CN) -> None:
+    """Checks everything that can be known before data is read.
+
+    Raises:
+        InputError: naming key, value and what is allowed.
+    """
+    check_values(cfg)
+    _check_device(cfg)
+    _check_names(cfg)
+    for key in ('norm_mean', 'norm_std'):
+        if len(cfg.data[key]) != 3:
+            raise InputError(
+                f'data.{key}={cfg.data[key]}: three numbers expected'
+            )
+    for key in ('stepsize', 'pretrain_stepsize'):
+        if cfg.train[key] != sorted(cfg.train[key]):
+            raise InputError(
+                f'train.{key}={cfg.train[key]}: rising epochs expected'
+            )
+    if cfg.train.lr_scheduler == 'single_step':
+        for key in ('stepsize', 'pretrain_stepsize'):
+            if not cfg.train[key] or cfg.train[key][-1] < 1:
+                raise InputError(
+                    f'train.{key}={cfg.train[key]}: single_step needs one '
+                    'number of at least 1'
+                )
+    for key in ('visrank', 'rerank'):
+        if cfg.test[key] and not cfg.test.evaluate:
+            raise InputError(
+                f'test.{key}=True: only together with test.evaluate True'
+            )
+    if cfg.loss.name == 'daam':
+        _check_daam(cfg)
+    else:
+        _check_stock(cfg)
+
+
+def _check_device(cfg: CN) -> None:
+    available = {
+        'cuda': torch.cuda.is_available(),
+        'mps': torch.backends.mps.is_available(),
+    }
+    if not available.get(cfg.device, True):
+        raise InputError(
+            f'device={cfg.device}: not available here; allowed are auto, cpu'
+        )
+
+
+def _check_names(cfg: CN) -> None:
+    models = registry.model_names()
+    if cfg.model.name not in models:
+        raise InputError(
+            f'model.name={cfg.model.name}: unknown; allowed are '
+            f'{", ".join(models)}'
+        )
+    known = registry.dataset_names()
+    for key in ('sources', 'targets'):
+        for name in cfg.data[key]:
+            if name not in known:
+                raise InputError(
+                    f'data.{key}={name}: unknown data set; allowed are '
+                    f'{", ".join(known)}'
+                )
+            _check_dataset(cfg, key, name)
+    root = os.path.abspath(os.path.expanduser(cfg.data.root))
+    if _NAME_PATTERN.search(root + os.sep):
+        raise InputError(
+            f'data.root={root}: a folder is named like an image '
+            '(<number>_c<number>), and torchreid would read identities from '
+            'it; move or rename the folder'
+        )
+
+
+def _check_dataset(cfg: CN, key: str, name: str) -> None:
+    folder = registry.dataset_folder(name)
+    if folder is None:
+        return
+    path = os.path.join(os.path.expanduser(cfg.data.root), folder)
+    if not os.path.isdir(path):
+        # torchreid would start to download it.
+        raise InputError(
+            f'data.{key}={name}: no folder {path}; data.root={cfg.data.root} '
+            'has to hold it'
+        )
+
+
+def _check_daam(cfg: CN) -> None:
+    if not cfg.model.name.endswith(registry.SUFFIX):
+        raise InputError(
+            f'model.name={cfg.model.name}: loss.name daam needs a '
+            f'*{registry.SUFFIX} model, such as resnet50_daam'
+        )
+    if cfg.data.k_tfm != 1:
+        raise InputError(
+            f'data.k_tfm={cfg.data.k_tfm}: allowed with loss.name daam is 1'
+        )
+    if 'random_patch' in [name.lower() for name in cfg.data.transforms]:
+        raise InputError(
+            'data.transforms=random_patch: not with loss.name daam, its pool '
+            'of patches makes results depend on the workers'
+        )
+    if cfg.sampler.train_sampler_t != 'RandomSampler':
+        raise InputError(
+            f'sampler.train_sampler_t={cfg.sampler.train_sampler_t}: allowed '
+            'with loss.name daam is RandomSampler; others look at true '
+            'identities or file order of the target'
+        )
+    both = set(cfg.data.sources) & set(cfg.data.targets)
+    if both:
+        raise InputError(
+            f'data.targets={sorted(both)[0]}: also in data.sources; source '
+            'and target have to differ with loss.name daam'
+        )
+    derived = derived_max_epoch(cfg)
+    if cfg.train.max_epoch not in (0, derived):
+        raise InputError(
+            f'train.max_epoch={cfg.train.max_epoch}: with loss.name daam it '
+            f'is pretrain_epoch + rounds * round_epoch = {derived}; leave it '
+            'at 0'
+        )
+    given = cfg.model.load_weights or cfg.model.resume
+    if cfg.train.pretrain_epoch == 0 and not given:
+        if cfg.model.backbone_weights:
+            raise InputError(
+                f'model.backbone_weights={cfg.model.backbone_weights}: plain '
+                'backbone weights need train.pretrain_epoch > 0; only a '
+                '*_daam checkpoint in model.load_weights can do without'
+            )
+        raise InputError(
+            'train.pretrain_epoch=0: needs a *_daam checkpoint in '
+            'model.load_weights, else 1 or more'
+        )
+    if cfg.model.load_weights and cfg.model.resume:
+        raise InputError(
+            f'model.resume={cfg.model.resume}: not together with '
+            'model.load_weights; one of them'
+        )
+
+
+def _check_stock(cfg: CN) -> None:
+    if cfg.train.max_epoch == 0 and not cfg.test.evaluate:
+        raise InputError(
+            f'train.max_epoch=0: loss.name {cfg.loss.name} needs 1 or more'
+        )
+    overlap = set(cfg.data.sources) & set(cfg.data.targets)
+    if cfg.data.load_train_targets and overlap:
+        raise InputError(
+            'data.load_train_targets=True: sources and targets have to differ'
+        )
+    if (
+        cfg.loss.name == 'triplet'
+        and cfg.loss.triplet.weight_x == 0
+        and cfg.train.fixbase_epoch > 0
+    ):
+        raise InputError(
+            f'train.fixbase_epoch={cfg.train.fixbase_epoch}: 0 expected where '
+            'loss.triplet.weight_x is 0, the classifier is not trained'
+        )
+
+
+def derived_max_epoch(cfg: CN) -> int:
+    """Epochs of Algorithm 1 on the flat axis."""
+    return cfg.train.pretrain_epoch + cfg.train.rounds * cfg.train.round_epoch
+
+
+def check_data(cfg: CN, datamanager: Any) -> None:
+    """Checks the images that were found against the settings.
+
+    Raises:
+        InputError: naming key, value and what is allowed.
+    """
+    parts = {'data.sources': (cfg.data.sources, datamanager.train_loader)}
+    if cfg.data.load_train_targets:
+        parts['data.targets'] = (cfg.data.targets, datamanager.train_loader_t)
+    for key, (names, loader) in parts.items():
+        found = len(loader.dataset)
+        if found < cfg.train.batch_size:
+            raise InputError(
+                f'train.batch_size={cfg.train.batch_size}: '
+                f'{key}={",".join(names)} has {found} training images; at '
+                'most as many are allowed'
+            )
+    if cfg.loss.name != 'daam':
+        return
+    images = len(datamanager.train_loader_t.dataset)
+    clusters = cfg.pseudo_labels.num_clusters
+    if clusters > images:
+        raise InputError(
+            f'pseudo_labels.num_clusters={clusters}: exceeds the {images} '
+            'target images'
+        )
+
+
+def check_layers(cfg: CN, model: nn.Module) -> None:
+    """Checks names of layers; torchreid ignores wrong ones in silence.
+
+    Raises:
+        InputError: naming the layers that the model has.
+    """
+    children = [name for name, _ in model.named_children()]
+    used = []
+    if cfg.train.fixbase_epoch > 0:
+        used.append(('open_layers', cfg.train.open_layers))
+    if cfg.train.staged_lr:
+        used.append(('new_layers', cfg.train.new_layers))
+    optional = ('attention', 'branch_dsp', 'nominal', 'domain')
+    for key, names in used:
+        default = key == 'new_layers' and set(optional) <= set(names)
+        for name in names:
+            if name in children or (default and name in optional):
+                continue
+            raise InputError(
+                f'train.{key}={name}: no layer of {cfg.model.name}; allowed '
+                f'are {", ".join(children)}'
+            )
+
+
+def load_datamanager(**kwargs: Any) -> Any:
+    """torchreid's ``ImageDataManager``; its failures become one line.
+
+    Raises:
+        InputError: naming the data sets and the reason.
+    """
+    try:
+        return torchreid.data.ImageDataManager(**kwargs)
+    except InputError:
+        raise
+    except IndexError:
+        reason = 'a folder of training, query or gallery images is empty'
+    except (RuntimeError, AssertionError, AttributeError, OSError) as error:
+        reason = ' '.join(str(error).split()) or 'unexpected file names'
+    except ValueError as error:
+        reason = ' '.join(str(error).split())
+    raise InputError(
+        f'data.sources={",".join(kwargs["sources"])}, '
+        f'data.targets={",".join(kwargs["targets"])} below '
+        f'data.root={kwargs["root"]}: can not be loaded: {reason}'
+    )

@@ -1,0 +1,145 @@
+"""The command line: parsing, exit codes, the log."""
+
+import argparse
+import logging
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from yacs.config import CfgNode as CN
+
+from torchreid_daam.config import (
+    flatten,
+    get_default_config,
+    merge_file,
+    merge_options,
+)
+from torchreid_daam.errors import InputError, plain_message
+from torchreid_daam.plan import describe_plan
+from torchreid_daam.run import adapt
+from torchreid_daam.runs.console import logged
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m torchreid_daam COMMAND ...``; returns the exit code."""
+    from torchreid_daam import __version__
+
+    parser = _Parser(
+        prog='torchreid_daam',
+        description='Adapts re-identification models to other cameras.',
+    )
+    parser.add_argument('--version', action='version', version=__version__)
+    commands = parser.add_subparsers(dest='command', required=True)
+    _add_adapt_arguments(
+        commands.add_parser('adapt', help='train, adapt or evaluate a model')
+    )
+    return _guarded(lambda: _adapt(parser.parse_args(arguments)))
+
+
+def adapt_main(arguments: Sequence[str] | None = None) -> int:
+    """``projects/daam/main.py``: the adapt command without its name."""
+    parser = _Parser(description='Adapts a re-identification model by DAAM.')
+    _add_adapt_arguments(parser)
+    return _guarded(lambda: _adapt(parser.parse_args(arguments)))
+
+
+def _add_adapt_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('--config-file', default='', help='YAML file of settings')
+    add('-s', '--sources', nargs='+', help='labelled data sets')
+    add('-t', '--targets', nargs='+', help='unlabelled data sets')
+    add('--transforms', nargs='+', help='augmentation')
+    add('--root', default='', help='folder of the data sets')
+    add(
+        '--dry-run',
+        action='store_true',
+        help='show settings, data, steps and expected time; train nothing',
+    )
+    add(
+        'opts',
+        nargs=argparse.REMAINDER,
+        help='settings as pairs: train.lr 0.01 ...; see docs/config.md',
+    )
+
+
+def _adapt(args: argparse.Namespace) -> None:
+    cfg = _settings(args)
+    if args.dry_run:
+        print(describe_plan(cfg))
+        return
+    name = 'test' if cfg.test.evaluate else 'train'
+    stamp = time.strftime('%Y-%m-%d-%H-%M-%S')
+    with logged(Path(cfg.data.save_dir) / f'{name}.log-{stamp}'):
+        adapt(cfg)
+
+
+def _settings(args: argparse.Namespace) -> CN:
+    """Defaults, then the file, then named arguments, then pairs."""
+    cfg = get_default_config()
+    known = flatten(cfg)
+    options = list(args.opts)
+    if args.config_file:
+        merge_file(cfg, args.config_file)
+    if args.root:
+        cfg.data.root = args.root
+    for name in ('sources', 'targets', 'transforms'):
+        values = getattr(args, name)
+        if values is None:
+            continue
+        # `-s a b train.lr 0.1`: the pairs belong to the settings.
+        end = next(
+            (i for i, value in enumerate(values) if value in known),
+            len(values),
+        )
+        options = values[end:] + options
+        if values[:end]:
+            cfg.data[name] = values[:end]
+    merge_options(cfg, options)
+    return cfg
+
+
+def _guarded(action) -> int:
+    logging.basicConfig(
+        level=logging.INFO, format='%(message)s', stream=_Stdout()
+    )
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        action()
+    except InputError as error:
+        print(f'error: {plain_message(error)}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
+    except _Terminated:
+        print('terminated', file=sys.stderr)
+        return 143
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+def _terminate(*_) -> NoReturn:
+    raise _Terminated
+
+
+class _Stdout:
+    """stdout as it is at the time of writing, so that logs are kept too."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()

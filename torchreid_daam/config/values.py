@@ -1,0 +1,136 @@
+"""What each setting may be, and which settings can move a result."""
+
+import hashlib
+import json
+
+from yacs.config import CfgNode as CN
+
+from torchreid_daam.config.reading import flatten
+from torchreid_daam.config.tree import get_default_config
+from torchreid_daam.errors import InputError
+
+CHOICES: dict[str, tuple] = {
+    'device': ('auto', 'cpu', 'cuda', 'mps'),
+    'model.last_stride': (0, 1),
+    'model.daam.attention': ('residual', 'independent', 'none'),
+    'model.daam.gate': ('sigmoid', 'relu_sigmoid', 'literal', 'harmonious'),
+    'data.type': ('image',),
+    'train.epoch_length': ('max', 'source', 'target'),
+    'train.select': ('last',),
+    'train.lr_scheduler': ('multi_step', 'single_step', 'cosine'),
+    'train.optim': ('sgd', 'adam', 'amsgrad', 'rmsprop', 'radam'),
+    'loss.name': ('daam', 'softmax', 'triplet'),
+    'loss.daam.reduction': ('mean', 'sum'),
+    'loss.daam.orth': ('cosine', 'paper'),
+    'loss.daam.domain_loss': ('occ', 'grl', 'mmd', 'none'),
+    'pseudo_labels.method': ('kmeans',),
+    'pseudo_labels.sample_weights': ('confidence', 'none'),
+    'pseudo_labels.weight_scale': ('normalized', 'relative', 'raw'),
+    'pseudo_labels.head_init': ('random', 'centers'),
+    'sampler.train_sampler': (
+        'RandomSampler',
+        'RandomIdentitySampler',
+        'SequentialSampler',
+        'RandomDomainSampler',
+        'RandomDatasetSampler',
+    ),
+    'test.dist_metric': ('euclidean', 'cosine'),
+}
+TRANSFORMS = (
+    'random_flip',
+    'random_crop',
+    'random_patch',
+    'color_jitter',
+    'random_erase',
+)
+# Lowest value allowed, for numbers that have one.
+LOWEST: dict[str, float] = {
+    'model.daam.embed_dim': 1,
+    'model.daam.reduction': 1,
+    'data.height': 8,
+    'data.width': 8,
+    'data.workers': 0,
+    'data.k_tfm': 1,
+    'data.synthetic.seed': 0,
+    'train.lr': 0,
+    'train.weight_decay': 0,
+    'train.pretrain_epoch': 0,
+    'train.pretrain_lr': 0,
+    'train.rounds': 0,
+    'train.round_epoch': 1,
+    'train.max_epoch': 0,
+    'train.batch_size': 2,
+    'train.fixbase_epoch': 0,
+    'train.print_freq': 1,
+    'train.seed': 0,
+    'train.stop_agreement': 0,
+    'loss.daam.weight_reid_s': 0,
+    'loss.daam.weight_reid_t': 0,
+    'loss.daam.weight_ds': 0,
+    'loss.daam.weight_dsp': 0,
+    'loss.daam.weight_orth': 0,
+    'pseudo_labels.num_clusters': 0,
+    'test.batch_size': 1,
+    'test.visrank_topk': 1,
+}
+# Keys that can't move a number of results.json.
+SILENT_KEYS = (
+    'data.save_dir',
+    'data.root',
+    'data.workers',
+    'data.load_train_targets',
+    'device',
+    'use_gpu',
+    'model.resume',
+    'train.print_freq',
+    'train.max_epoch',
+    'test.eval_freq',
+    'test.start_eval',
+    'test.evaluate',
+    'test.visrank',
+    'test.visrank_topk',
+    'test.ranks',
+)
+
+
+def check_values(cfg: CN) -> None:
+    """Checks each value by itself.
+
+    Raises:
+        InputError: naming the first key whose value is not allowed.
+    """
+    flat = flatten(cfg)
+    for key, allowed in CHOICES.items():
+        if flat[key] not in allowed:
+            names = ', '.join(str(a) for a in allowed)
+            raise InputError(f'{key}={flat[key]}: allowed are {names}')
+    for key, lowest in LOWEST.items():
+        if flat[key] < lowest:
+            raise InputError(f'{key}={flat[key]}: at least {lowest} expected')
+    for name in cfg.data.transforms:
+        if name.lower() not in TRANSFORMS:
+            raise InputError(
+                f'data.transforms={name}: allowed are {", ".join(TRANSFORMS)}'
+            )
+    if cfg.train.stop_agreement > 1:
+        raise InputError(
+            f'train.stop_agreement={cfg.train.stop_agreement}: an adjusted '
+            'Rand index, 0 (off) to 1'
+        )
+    for key in ('data.sources', 'data.targets', 'test.ranks'):
+        if not flat[key]:
+            raise InputError(f'{key}=[]: at least one is needed')
+    if any(not 1 <= rank <= 50 for rank in cfg.test.ranks):
+        raise InputError(f'test.ranks={cfg.test.ranks}: 1 to 50 each')
+
+
+def config_hash(cfg: CN) -> str:
+    """Digest of the settings that differ from their default and matter."""
+    default = flatten(get_default_config())
+    moved = {
+        key: value
+        for key, value in flatten(cfg).items()
+        if key not in SILENT_KEYS and value != default[key]
+    }
+    text = json.dumps(moved, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Evaluation: ranks and what is derived from them."""

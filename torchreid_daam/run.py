@@ -1,0 +1,268 @@
+"""From settings to objects to results: what a run is made of."""
+
+import os
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torchreid
+from torch import nn
+from yacs.config import CfgNode as CN
+
+from torchreid_daam import registry
+from torchreid_daam.checks import (
+    check_config,
+    check_data,
+    check_layers,
+    derived_max_epoch,
+    load_datamanager,
+)
+from torchreid_daam.config import config_hash
+from torchreid_daam.config.kwargs import (
+    engine_kwargs,
+    engine_run_kwargs,
+    imagedata_kwargs,
+    labeller_kwargs,
+    loss_kwargs,
+    lr_scheduler_kwargs,
+    model_kwargs,
+    optimizer_kwargs,
+    restart_kwargs,
+)
+from torchreid_daam.data import synthetic
+from torchreid_daam.data.samplers import Order, random_order
+from torchreid_daam.engine import ImageDAAMEngine
+from torchreid_daam.evaluation.ranks import recorded_ranks
+from torchreid_daam.losses import DAAMLoss
+from torchreid_daam.model import build_daam, load_weights
+from torchreid_daam.optim import build_restart_scheduler
+from torchreid_daam.pseudo_labels import KMeansLabeller, default_num_clusters
+from torchreid_daam.randomness import seeded
+from torchreid_daam.runs.checkpoint import (
+    read_checkpoint,
+    stock_files_allowed,
+    unwrapped,
+)
+from torchreid_daam.runs.environment import describe, digest, footer
+from torchreid_daam.runs.folder import RunFolder
+from torchreid_daam.runs.results import Results
+
+
+class Job(NamedTuple):
+    """The objects of a run, ready to go."""
+
+    cfg: CN
+    datamanager: Any
+    engine: Any
+    folder: RunFolder
+    start_epoch: int
+
+
+def adapt(cfg: CN) -> dict[str, Any]:
+    """Runs what the settings say: adaptation, a stock engine, or a test.
+
+    Args:
+        cfg: from ``get_default_config()``; it is not changed.
+
+    Returns:
+        What ``results.json`` holds.
+
+    Raises:
+        InputError: if a setting or a file is wrong.
+    """
+    started = time.time()
+    job = prepare(cfg)
+    folder = job.folder
+    folder.write_settings(job.cfg.dump())
+    options = engine_run_kwargs(job.cfg)
+    options['start_epoch'] = job.start_epoch
+    if cfg.loss.name == 'daam':
+        job.engine.run(**options)
+    else:
+        _run_stock(job, options)
+    folder.write_results()
+    folder.write_environment(describe(started, _digests(job)))
+    print(f'\n{folder.results.table()}\n\n{footer(started)}')
+    return folder.results.as_dict()
+
+
+def prepare(cfg: CN) -> Job:
+    """Checks the settings, reads the data, builds model and engine."""
+    cfg = _resolved(cfg)
+    torchreid.utils.set_random_seed(cfg.train.seed)
+    if cfg.use_gpu:
+        torch.backends.cudnn.deterministic = True
+    datamanager = build_datamanager(cfg)
+    cfg = _with_clusters(cfg, datamanager)
+    check_data(cfg, datamanager)
+    model = build_model(cfg, datamanager.num_train_pids)
+    check_layers(cfg, model)
+    if cfg.use_gpu or cfg.device == 'mps':
+        model = model.to('mps' if cfg.device == 'mps' else 'cuda')
+    if cfg.use_gpu and torch.cuda.device_count() > 1:
+        model = nn.DataParallel(model)
+    results = Results(config_hash(cfg), cfg.train.seed)
+    folder = RunFolder(cfg.data.save_dir, cfg.data.root, results)
+    build = _daam_engine if cfg.loss.name == 'daam' else _stock_engine
+    engine, start_epoch = build(cfg, datamanager, model, folder)
+    return Job(cfg, datamanager, engine, folder, start_epoch)
+
+
+def _resolved(cfg: CN) -> CN:
+    """A copy in which derived settings have their values."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    check_config(cfg)
+    if cfg.device == 'auto':
+        cfg.device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    cfg.use_gpu = cfg.device == 'cuda'
+    if cfg.loss.name == 'daam':
+        cfg.data.load_train_targets = True
+        cfg.train.max_epoch = derived_max_epoch(cfg)
+        if cfg.train.max_epoch == 0:
+            cfg.test.evaluate = True
+    return cfg
+
+
+def _with_clusters(cfg: CN, datamanager: Any) -> CN:
+    if cfg.loss.name == 'daam' and cfg.pseudo_labels.num_clusters == 0:
+        images = len(datamanager.train_loader_t.dataset)
+        cfg.pseudo_labels.num_clusters = default_num_clusters(images)
+    return cfg
+
+
+def build_datamanager(cfg: CN) -> Any:
+    """torchreid's data manager, embedded data drawn where it is named."""
+    chosen = cfg.data.synthetic
+    with synthetic.selected(chosen.pair, chosen.seed):
+        return load_datamanager(**imagedata_kwargs(cfg))
+
+
+def build_model(cfg: CN, num_classes: int) -> nn.Module:
+    """The model of the settings, with the weights they name."""
+    if not cfg.model.name.endswith(registry.SUFFIX):
+        return torchreid.models.build_model(
+            cfg.model.name,
+            num_classes=num_classes,
+            loss=cfg.loss.name,
+            pretrained=cfg.model.pretrained,
+            use_gpu=cfg.use_gpu,
+        )
+    later = cfg.model.load_weights or cfg.model.resume
+    model = build_daam(
+        cfg.model.name.removesuffix(registry.SUFFIX),
+        num_classes,
+        cfg.pseudo_labels.num_clusters,
+        cfg.loss.name,
+        pretrained=cfg.model.pretrained and not later,
+        **model_kwargs(cfg),
+    )
+    if cfg.model.load_weights:
+        load_weights(model, cfg.model.load_weights, 'model.load_weights')
+    return model
+
+
+def _daam_engine(
+    cfg: CN, datamanager: Any, model: nn.Module, folder: RunFolder
+) -> tuple[ImageDAAMEngine, int]:
+    optimizer = torchreid.optim.build_optimizer(model, **optimizer_kwargs(cfg))
+    scheduler = build_restart_scheduler(optimizer, **restart_kwargs(cfg))
+    head = getattr(unwrapped(model), 'nominal', None)
+    engine = ImageDAAMEngine(
+        datamanager,
+        model,
+        optimizer,
+        scheduler,
+        labeller=KMeansLabeller(**labeller_kwargs(cfg)),
+        terms=DAAMLoss(**loss_kwargs(cfg), domain_head=head),
+        sampler_s=_source_order(cfg, datamanager),
+        persistent_workers=cfg.data.workers > 0,
+        folder=folder,
+        **engine_kwargs(cfg),
+    )
+    start_epoch = 0
+    if cfg.model.resume:
+        state = read_checkpoint(cfg.model.resume, 'model.resume')
+        start_epoch = engine.resume(state)
+    return engine, start_epoch
+
+
+def _source_order(cfg: CN, datamanager: Any) -> Order:
+    """The sampler seat of the source, any of torchreid's samplers."""
+    name = cfg.sampler.train_sampler
+    if name == 'RandomSampler':
+        return random_order
+
+    def order(labels, cameras, generator):
+        data = [
+            ('', int(label), int(camera), 0)
+            for label, camera in zip(labels, cameras, strict=True)
+        ]
+        with seeded(int(generator.integers(2**62))):
+            sampler = torchreid.data.sampler.build_train_sampler(
+                data,
+                name,
+                batch_size=cfg.train.batch_size,
+                num_instances=cfg.sampler.num_instances,
+                num_cams=cfg.sampler.num_cams,
+                num_datasets=cfg.sampler.num_datasets,
+            )
+            return np.fromiter(sampler, dtype=np.int64)
+
+    return order
+
+
+def _stock_engine(
+    cfg: CN, datamanager: Any, model: nn.Module, folder: RunFolder
+) -> tuple[Any, int]:
+    optimizer = torchreid.optim.build_optimizer(model, **optimizer_kwargs(cfg))
+    scheduler = torchreid.optim.build_lr_scheduler(
+        optimizer, **lr_scheduler_kwargs(cfg)
+    )
+    start_epoch = cfg.train.start_epoch
+    if cfg.model.resume:
+        read_checkpoint(cfg.model.resume, 'model.resume')
+        with stock_files_allowed():
+            start_epoch = torchreid.utils.resume_from_checkpoint(
+                cfg.model.resume, unwrapped(model), optimizer, scheduler
+            )
+    shared = {
+        'scheduler': scheduler,
+        'use_gpu': cfg.use_gpu,
+        'label_smooth': cfg.loss.softmax.label_smooth,
+    }
+    if cfg.loss.name == 'softmax':
+        build = torchreid.engine.ImageSoftmaxEngine
+    else:
+        build = torchreid.engine.ImageTripletEngine
+        shared.update(cfg.loss.triplet)
+    return build(datamanager, model, optimizer, **shared), start_epoch
+
+
+def _run_stock(job: Job, options: dict[str, Any]) -> None:
+    """A stock engine's run; its last test becomes the rows."""
+    cfg = job.cfg
+    with registry.single_reads(), recorded_ranks() as collected:
+        job.engine.run(**options)
+    names = list(job.engine.test_loader)
+    last = zip(names, collected[-len(names) :], strict=True)
+    for name, ranks in last:
+        stage = 'supervised' if name in cfg.data.sources else 'direct'
+        job.folder.add_rows(stage, 0, cfg.train.max_epoch, {name: ranks})
+
+
+def _digests(job: Job) -> dict[str, str]:
+    """Digests of what was trained on: (file name, label) of the source."""
+    domains = getattr(job.engine, 'domains', None)
+    if domains is None:
+        return {}
+    return {
+        'source': digest(
+            (os.path.basename(item.path), item.pid)
+            for item in domains.source.loader.dataset.items
+        ),
+        'target': digest(
+            sorted(os.path.basename(path) for path in domains.target_paths)
+        ),
+    }
