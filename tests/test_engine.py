@@ -452,13 +452,14 @@ class Leaking(ImageDAAMEngine):
         )
 
 
-class TestLeak:
-    @pytest.fixture(scope='class')
-    def scrambled(self, root, tmp_path_factory):
-        folder = tmp_path_factory.mktemp('scrambled') / 'data'
-        scramble(root, folder)
-        return folder
+@pytest.fixture(scope='module')
+def scrambled(root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('scrambled') / 'data'
+    scramble(root, folder)
+    return folder
 
+
+class TestLeak:
     def test_target_identities_change_nothing(
         self, scrambled, tmp_path, reference
     ):

@@ -18,6 +18,20 @@ from torchreid_daam.runs.checkpoint import read_checkpoint
 logger = logging.getLogger('torchreid_daam')
 # featuremaps() of resnet50mid gives three maps, an attention needs one.
 SEVERAL_MAPS = ('resnet50mid',)
+# torchreid gives these plain ResNet-50 weights; what normalises instances
+# has no partner there and starts fresh.
+PARTIAL_IMAGENET = ('resnet50_ibn_a', 'resnet50_ibn_b')
+# Backbones that torchreid's table of addresses knows by another name.
+_IMAGENET_NAMES = {
+    'pcb_p4': 'resnet50',
+    'pcb_p6': 'resnet50',
+    'resnet50_fc512': 'resnet50',
+    'resnet50_ibn_a': 'resnet50',
+    'resnet50_ibn_b': 'resnet50',
+    'se_resnet50_fc512': 'se_resnet50',
+    'shufflenet_v2_x0_5': 'shufflenetv2_x0.5',
+    'shufflenet_v2_x1_0': 'shufflenetv2_x1.0',
+}
 # Large enough for every backbone, also those without padding.
 PROBE_SIZE = (1, 3, 256, 128)
 
@@ -127,6 +141,9 @@ def build_backbone(
         InputError: if weights can't be had or don't fit.
     """
     fetch = pretrained and not weights
+    cached = _imagenet_file(name) if fetch else None
+    if cached is not None and cached.is_file():
+        read_checkpoint(cached, 'ImageNet weights')  # or one line says why
     try:
         backbone = torchreid.models.build_model(
             name, num_classes=1, pretrained=fetch, use_gpu=False
@@ -138,13 +155,13 @@ def build_backbone(
             raise
         raise _no_download(name, error) from None
     channels = _keep_featuremaps_only(backbone)
-    cached = _imagenet_file(name)
     if weights:
         load_backbone_weights(backbone, weights)
-    elif fetch and cached is not None and cached.is_file():
+    elif cached is not None and cached.is_file():
         # torchreid's loader drops keys that don't match, all of them too.
         state = read_checkpoint(cached, 'ImageNet weights')['state_dict']
-        _check_fit(backbone, state, f'ImageNet weights {cached}')
+        partial = name in PARTIAL_IMAGENET
+        _check_fit(backbone, state, f'ImageNet weights={cached}', partial)
     if last_stride == 1:
         _remove_last_stride(backbone, name)
     return backbone, channels
@@ -169,12 +186,15 @@ def load_backbone_weights(backbone: nn.Module, path: str) -> None:
     backbone.load_state_dict(own)
 
 
-def _check_fit(backbone: nn.Module, state: Mapping, what: str) -> None:
+def _check_fit(
+    backbone: nn.Module, state: Mapping, what: str, partial: bool = False
+) -> None:
     wrong = [
         name
         for name, tensor in backbone.state_dict().items()
         # Files older than torch 0.4.1 lack this counter.
         if not name.endswith('num_batches_tracked')
+        and not (partial and {'IN', 'BN'} & set(name.split('.')))
         and (name not in state or state[name].shape != tensor.shape)
     ]
     if wrong:
@@ -224,33 +244,18 @@ def _remove_last_stride(backbone: nn.Module, name: str) -> None:
 
 def _imagenet_file(name: str) -> Path | None:
     """Where torchreid looks for a backbone's ImageNet weights."""
-    builder = _builder_module(name)
-    if hasattr(builder, 'pretrained_urls'):
+    builder = getattr(torchreid.models, name, None)
+    tables = vars(sys.modules.get(getattr(builder, '__module__', ''), object))
+    if name in tables.get('pretrained_urls', ()):
         home = Path(torch.hub.get_dir()).parent
         return home / 'checkpoints' / f'{name}_imagenet.pth'
-    url = _imagenet_url(builder, name)
+    known = _IMAGENET_NAMES.get(name, name)
+    url = tables.get('model_urls', {}).get(known)
+    if known in tables.get('pretrained_settings', ()):
+        url = tables['pretrained_settings'][known]['imagenet']['url']
     if not url:
         return None
     return Path(torch.hub.get_dir()) / 'checkpoints' / url.split('/')[-1]
-
-
-def _builder_module(name: str):
-    for module in vars(torchreid.models).values():
-        if inspect.ismodule(module) and hasattr(module, name):
-            return module
-    return None
-
-
-def _imagenet_url(module, name: str) -> str | None:
-    urls = getattr(module, 'model_urls', None) or {}
-    for known in (name, name.split('_')[0]):
-        if isinstance(urls.get(known), str):
-            return urls[known]
-    settings = getattr(module, 'pretrained_settings', {})
-    known = settings.get(name) or settings.get(name.removesuffix('_fc512'))
-    if not known:
-        return None
-    return known.get('url') or known.get('imagenet', {}).get('url')
 
 
 def _is_download_error(error: Exception) -> bool:

@@ -19,8 +19,6 @@ from dataclasses import asdict
 import cv2
 import torchreid
 
-from torchreid_daam.errors import InputError
-from torchreid_daam.randomness import key_generator
 from torchreid_daam.data.synthetic.knobs import (
     MAX_IDS,
     PAIRS,
@@ -33,6 +31,8 @@ from torchreid_daam.data.synthetic.scene import (
     set_up_camera,
     take_image,
 )
+from torchreid_daam.errors import InputError
+from torchreid_daam.randomness import key_generator
 
 # Raised when the same knobs and seed no longer give the same pictures.
 FORMAT = 1

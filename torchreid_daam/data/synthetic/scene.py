@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from torchreid_daam.randomness import key_generator
 from torchreid_daam.data.synthetic.figure import draw_person
 from torchreid_daam.data.synthetic.knobs import DomainKnobs
 from torchreid_daam.data.synthetic.person import (
@@ -14,6 +13,7 @@ from torchreid_daam.data.synthetic.person import (
     dress_person,
     strike_pose,
 )
+from torchreid_daam.randomness import key_generator
 
 # Drawn larger than saved: edges come out smooth, small parts keep a share.
 _OVERSAMPLING = 3
@@ -78,35 +78,39 @@ def _street(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _indoor(image: np.ndarray, rng: np.random.Generator) -> None:
+    """A station: tiled walls, a coloured band, posters, a chequered floor."""
     end = image.shape[1] / image.shape[0]
-    skirting = rng.uniform(0.6, 0.78)
-    wall = _grey(rng, 175, 225, 8)
-    _box(image, 0, 0, end, 1, wall)
-    step = rng.uniform(0.1, 0.22)
-    for x in np.arange(0, end, step):  # wall tiles
-        _box(image, x, 0, 0.008, skirting, 0.88 * wall)
-    for y in np.arange(0, skirting, step):
-        _box(image, 0, y, end, 0.006, 0.9 * wall)
-    for x in rng.uniform(0, end, 3):  # posters
-        wide, y = rng.uniform(0.15, 0.35), rng.uniform(0.08, 0.25)
-        _box(
-            image, x, y, wide, rng.uniform(0.15, 0.3), _grey(rng, 90, 220, 35)
-        )
+    skirting = rng.uniform(0.6, 0.76)
+    wall = np.array([206, 178, 128]) + rng.normal(0, 8, 3)
+    step = rng.uniform(0.07, 0.1)
+    for x in np.arange(0, end, step):
+        for y in np.arange(0, skirting, step):
+            _box(image, x, y, step, step, 0.72 * wall)  # the joint
+            tile = np.minimum(wall * rng.uniform(0.86, 1.1), 255)
+            _box(image, x, y, step - 0.012, step - 0.012, tile)
+    band = np.array([176, 62, 40]) * rng.uniform(0.8, 1.15)
+    for row in (3, 5):
+        _box(image, 0, row * step, end, 0.8 * step, band)
+    for x in rng.uniform(0, end, 4):  # posters: a frame, two fields
+        wide, y = rng.uniform(0.2, 0.4), rng.uniform(0.05, 0.2)
+        high = rng.uniform(0.2, 0.35)
+        _box(image, x, y, wide, high, (60, 58, 56))
+        for part in (0.0, 0.5):
+            paper = _grey(rng, 60, 220, 55)
+            left, up = x + 0.02, y + 0.02 + part * high
+            _box(image, left, up, wide - 0.04, 0.5 * high - 0.03, paper)
     for x in rng.uniform(0, end, 2):  # doors
-        door = _grey(rng, 90, 170, 20)
-        _box(image, x, 0.1, 0.34, skirting - 0.1, door)
-        _box(image, x + 0.03, 0.16, 0.28, 0.2, 0.8 * door)
-    floor = _grey(rng, 130, 195, 7)
-    _box(image, 0, skirting, end, 1, floor)
-    _box(image, 0, skirting - 0.03, end, 0.03, 0.55 * wall)
-    y, row = skirting, 0.04
-    while y < 1:  # floor tiles, rows widening towards the camera
-        _box(image, 0, y, end, 0.007, 0.82 * floor)
-        y, row = y + row, 1.35 * row
-    for x in np.arange(0, end, 1.6 * step):
-        top = (round(x * image.shape[0]), round(skirting * image.shape[0]))
-        foot = (round((1.3 * x - 0.15 * end) * image.shape[0]), image.shape[0])
-        cv2.line(image, top, foot, tuple(map(float, 0.82 * floor)), 2)
+        door = np.array([74, 92, 110]) * rng.uniform(0.7, 1.3)
+        _box(image, x, 0.08, 0.34, skirting - 0.08, door)
+        _box(image, x + 0.04, 0.15, 0.26, 0.2, 1.3 * door)
+    _box(image, 0, skirting - 0.03, end, 0.03, 0.45 * wall)
+    light = np.array([190, 176, 160]) * rng.uniform(0.85, 1.1)
+    y, row, shift = skirting, 0.05, 0
+    while y < 1:  # rows of the floor widen towards the camera
+        for column, x in enumerate(np.arange(0, end, 2 * step)):
+            dark = 0.62 if (column + shift) % 2 else 1.0
+            _box(image, x, y, 2 * step, row, dark * light)
+        y, row, shift = y + row, 1.3 * row, shift + 1
 
 
 def _park(image: np.ndarray, rng: np.random.Generator) -> None:
