@@ -27,21 +27,33 @@ def key_generator(*key: int | str) -> np.random.Generator:
 
 
 @contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seeds Python, numpy and torch (CPU) inside, restores them after.
-
-    torchreid's and torchvision's transforms and initialisers draw from these
-    three global generators and take no generator of their own.
-    """
+def restored() -> Iterator[None]:
+    """Puts the global generators back as they were: Python, numpy, torch."""
     python, numpy_ = random.getstate(), np.random.get_state()
     torch_ = torch.random.get_rng_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    # torch.manual_seed would touch the generators of every GPU too.
-    torch.default_generator.manual_seed(seed)
     try:
         yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy_)
         torch.random.set_rng_state(torch_)
+
+
+def seed_all(seed: int) -> None:
+    """Seeds the global generators of Python, numpy and torch on the CPU.
+
+    torchreid's and torchvision's transforms and initialisers draw from them
+    and take no generator of their own.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    # torch.manual_seed would touch the generators of every GPU too.
+    torch.default_generator.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Global generators seeded inside, and restored after."""
+    with restored():
+        seed_all(seed)
+        yield

@@ -71,7 +71,7 @@ def get_default_config() -> CN:
     cfg.train.pretrain_stepsize = [40]  # epochs at which it drops
     cfg.train.rounds = 7  # iterations of Algorithm 1 (section 5.2)
     cfg.train.round_epoch = 200  # epochs of a round (section 5.2)
-    cfg.train.epoch_length = 'max'  # max, source or target
+    cfg.train.epoch_length = 'max'  # or source, target, a number
     cfg.train.stop_agreement = 0.0  # adjusted Rand index that ends rounds
     cfg.train.select = 'last'  # which round becomes selected.pth
     cfg.train.max_epoch = 0  # stock engines; derived with daam

@@ -7,6 +7,7 @@ from yacs.config import CfgNode as CN
 
 from torchreid_daam.config.reading import flatten
 from torchreid_daam.config.tree import get_default_config
+from torchreid_daam.data.paired import check_epoch_length
 from torchreid_daam.errors import InputError
 
 CHOICES: dict[str, tuple] = {
@@ -15,7 +16,6 @@ CHOICES: dict[str, tuple] = {
     'model.daam.attention': ('residual', 'independent', 'none'),
     'model.daam.gate': ('sigmoid', 'relu_sigmoid', 'literal', 'harmonious'),
     'data.type': ('image',),
-    'train.epoch_length': ('max', 'source', 'target'),
     'train.select': ('last',),
     'train.lr_scheduler': ('multi_step', 'single_step', 'cosine'),
     'train.optim': ('sgd', 'adam', 'amsgrad', 'rmsprop', 'radam'),
@@ -83,7 +83,6 @@ SILENT_KEYS = (
     'use_gpu',
     'model.resume',
     'train.print_freq',
-    'train.max_epoch',
     'test.eval_freq',
     'test.start_eval',
     'test.evaluate',
@@ -112,6 +111,10 @@ def check_values(cfg: CN) -> None:
             raise InputError(
                 f'data.transforms={name}: allowed are {", ".join(TRANSFORMS)}'
             )
+    try:
+        check_epoch_length(cfg.train.epoch_length)
+    except ValueError as error:
+        raise InputError(f'train.epoch_length={error}') from None
     if cfg.train.stop_agreement > 1:
         raise InputError(
             f'train.stop_agreement={cfg.train.stop_agreement}: an adjusted '
@@ -127,10 +130,13 @@ def check_values(cfg: CN) -> None:
 def config_hash(cfg: CN) -> str:
     """Digest of the settings that differ from their default and matter."""
     default = flatten(get_default_config())
+    silent = set(SILENT_KEYS)
+    if cfg.loss.name == 'daam':
+        silent.add('train.max_epoch')  # derived from others
     moved = {
         key: value
         for key, value in flatten(cfg).items()
-        if key not in SILENT_KEYS and value != default[key]
+        if key not in silent and value != default[key]
     }
     text = json.dumps(moved, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -13,6 +13,16 @@ from torchreid_daam.data.seeded import SeededImages
 EPOCH_LENGTHS = ('max', 'source', 'target')
 
 
+def check_epoch_length(value: str) -> None:
+    """Raises ValueError unless it is a known word or a number of batches."""
+    if value in EPOCH_LENGTHS or (value.isdecimal() and int(value) > 0):
+        return
+    raise ValueError(
+        f'{value}: allowed are {", ".join(EPOCH_LENGTHS)} or a number of '
+        'batches'
+    )
+
+
 class DomainLoader:
     """Batches of one domain; labels are looked up in the main process.
 
@@ -41,7 +51,6 @@ class DomainLoader:
     ) -> None:
         self.sampler = KeyedBatches(order, batch_size, *key)
         self.cameras = np.array([item.camid for item in images.items])
-        self.labels = self.weights = None
         self.set_labels(np.array([item.pid for item in images.items]))
         self.loader = DataLoader(
             images,
@@ -56,7 +65,7 @@ class DomainLoader:
     ) -> None:
         """Sets labels (N,) and, for pseudo labels, their weights (N,)."""
         self.labels = torch.as_tensor(np.asarray(labels, dtype=np.int64))
-        self.weights = None
+        self.weights: torch.Tensor | None = None
         if weights is not None:
             self.weights = torch.as_tensor(np.asarray(weights, np.float32))
         self.sampler.set_data(self.labels.numpy(), self.cameras)
@@ -78,9 +87,11 @@ class PairedLoader:
     Args:
         source: the labelled domain.
         target: the unlabelled domain, with pseudo labels set.
-        epoch_length: ``max``, ``source`` or ``target``: whose full batches
-            make an epoch (config ``train.epoch_length``; the paper is
-            silent). The other domain starts again where it is shorter.
+        epoch_length: how many batches make an epoch (config
+            ``train.epoch_length``; the paper is silent): the full batches
+            of ``source`` or ``target``, the ``max`` of both, or a number as
+            text. A shorter domain starts again. The source alone always
+            takes one pass.
     """
 
     def __init__(
@@ -89,10 +100,7 @@ class PairedLoader:
         target: DomainLoader | None = None,
         epoch_length: str = 'max',
     ) -> None:
-        if epoch_length not in EPOCH_LENGTHS:
-            raise ValueError(
-                f'epoch_length={epoch_length!r} is none of {EPOCH_LENGTHS}'
-            )
+        check_epoch_length(epoch_length)
         self.domains = {'source': source}
         if target is not None:
             self.domains['target'] = target
@@ -117,7 +125,9 @@ class PairedLoader:
                 )
         if len(lengths) == 1 or self.epoch_length == 'max':
             return max(lengths.values())
-        return lengths[self.epoch_length]
+        if self.epoch_length in lengths:
+            return lengths[self.epoch_length]
+        return int(self.epoch_length)
 
     def __len__(self) -> int:
         return len(self.domains['source'])

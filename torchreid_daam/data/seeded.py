@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from torchreid_daam.errors import InputError
-from torchreid_daam.randomness import seeded
+from torchreid_daam.randomness import restored, seed_all
 
 
 class Item(NamedTuple):
@@ -41,16 +41,24 @@ class SeededImages(Dataset):
         return len(self.items)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        index, seed = key if isinstance(key, tuple) else (key, None)
+        return self.__getitems__([key])[0]
+
+    def __getitems__(
+        self, keys: Sequence[int | tuple[int, int]]
+    ) -> list[dict[str, Any]]:
+        # Seeding a sample is cheap, restoring the outer state is not: so a
+        # loader's whole batch shares one restoring.
+        with restored():
+            return [self._sample(key) for key in keys]
+
+    def _sample(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        index = key
+        if isinstance(key, tuple):
+            index, seed = key
+            seed_all(seed)
         item = self.items[index]
-        image = read_image(item.path)
-        if seed is None:
-            image = self.transform(image)
-        else:
-            with seeded(seed):
-                image = self.transform(image)
         return {
-            'img': image,
+            'img': self.transform(read_image(item.path)),
             'pid': item.pid,
             'camid': item.camid,
             'impath': item.path,

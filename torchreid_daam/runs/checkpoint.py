@@ -78,7 +78,7 @@ def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
             f'{key}={path}: not a file of weights alone '
             f'({_reason(error)}); it is not loaded'
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle raises nearly any kind
         raise InputError(
             f'{key}={path}: not a readable weights file ({_reason(error)})'
         ) from None
@@ -89,7 +89,7 @@ def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
     if not isinstance(content.get('state_dict'), Mapping):
         content = {'state_dict': content}
     state = {
-        name.removeprefix('module.'): value
+        str(name).removeprefix('module.'): value
         for name, value in content['state_dict'].items()
     }
     return {**content, 'state_dict': state}

@@ -154,9 +154,13 @@ def _write_image(path: pathlib.Path, image, knobs: DomainKnobs) -> None:
     path.write_bytes(data.tobytes())
 
 
+def _by_role(pair: Pair) -> list[tuple[str, DomainKnobs]]:
+    return list(zip(DOMAINS, pair, strict=True))
+
+
 def _record(name: str, pair: Pair, seed: int) -> dict:
     record = {'format': FORMAT, 'pair': name, 'seed': seed}
-    record |= {role: asdict(knobs) for role, knobs in zip(DOMAINS, pair)}
+    record |= {role: asdict(knobs) for role, knobs in _by_role(pair)}
     return json.loads(json.dumps(record))  # tuples as JSON knows them: lists
 
 
@@ -211,7 +215,7 @@ def draw_pair(
         try:
             record['images'] = {
                 role: _draw_domain(draft / role, domain, knobs, seed)
-                for domain, (role, knobs) in enumerate(zip(DOMAINS, pair))
+                for domain, (role, knobs) in enumerate(_by_role(pair))
             }
             text = json.dumps(record, indent=2) + '\n'
             (draft / _RECORD).write_text(text, encoding='utf-8')

@@ -52,9 +52,8 @@ class _Layer:
         colour: Colour,
     ) -> None:
         joints = np.asarray(joints, float)
-        for (start, end), (thick, thin) in zip(
-            zip(joints[:-1], joints[1:]), zip(widths[:-1], widths[1:])
-        ):
+        for i in range(len(joints) - 1):
+            (start, end), (thick, thin) = joints[i : i + 2], widths[i : i + 2]
             along = end - start
             across = np.array([-along[1], along[0]])
             across = across / max(float(np.hypot(*across)), 1e-6) / 2
