@@ -30,7 +30,7 @@ venv: $(VENV)/.installed ## virtual environment in .venv with the tested version
 demo: venv ## the main job on embedded data; PRESET=market2duke, SEED=1
 	$(VENV)/bin/python projects/daam/main.py \
 		--config-file projects/daam/configs/$(PRESET).yaml \
-		$(if $(SEED),train.seed $(SEED) data.synthetic.seed $(SEED)) $(ARGS)
+		$(if $(SEED),train.seed $(SEED) data.synthetic.seed $(SEED) data.save_dir log/$(PRESET)-$(SEED)) $(ARGS)
 
 test: venv ## every test; WORKERS=2 processes
 	$(ONE_THREAD) $(VENV)/bin/python $(PYTEST) $(ARGS)

@@ -31,16 +31,11 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 MAIN = Path('projects/daam/main.py')
 CONFIG = Path('projects/daam/configs/synthetic.yaml')
-# About 30 seconds with the embedded data, on one thread.
-SHORT = (
-    'train.pretrain_epoch 2 train.rounds 2 train.round_epoch 2 '
-    'train.pretrain_stepsize [1] train.stepsize [1]'
-).split()
+# The whole schedule on the smallest embedded pair: half a minute a side.
+SHORT = ['data.synthetic.pair', 'tiny', 'train.batch_size', '8']
 # A GPU's sums may differ from one run to the next.
 FIXED = ['device', 'cpu']
-THREADS = {
-    f'{name}_NUM_THREADS': '1' for name in ('OMP', 'MKL', 'OPENBLAS')
-}
+THREADS = {f'{name}_NUM_THREADS': '1' for name in ('OMP', 'MKL', 'OPENBLAS')}
 Digests = dict[str, dict[str, str]]
 
 
@@ -130,7 +125,13 @@ def run(tree: Path, folder: Path, settings: list[str]) -> Path:
     options += ['data.root', str(folder / 'data'), 'data.save_dir', str(out)]
     with open(log, 'w', encoding='utf-8') as file:
         done = subprocess.run(
-            [sys.executable, str(MAIN), '--config-file', str(CONFIG), *options],
+            [
+                sys.executable,
+                str(MAIN),
+                '--config-file',
+                str(CONFIG),
+                *options,
+            ],
             cwd=tree,
             env=environment(tree),
             stdin=subprocess.DEVNULL,

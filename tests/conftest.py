@@ -10,6 +10,8 @@ for _name in ('OMP', 'MKL', 'OPENBLAS'):
 import pytest
 import torch
 
+from layouts import write_duke, write_market
+
 torch.set_num_threads(1)
 
 
@@ -17,3 +19,17 @@ torch.set_num_threads(1)
 def repo() -> Path:
     """The repository's root."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def market_root(tmp_path: Path) -> Path:
+    """A data root that holds a small Market-1501."""
+    write_market(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def duke_root(tmp_path: Path) -> Path:
+    """A data root that holds a small DukeMTMC-reID."""
+    write_duke(tmp_path)
+    return tmp_path

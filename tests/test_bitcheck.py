@@ -10,19 +10,29 @@ from pathlib import Path
 
 import pytest
 
-TINY = (
-    'data.synthetic.pair tiny train.batch_size 8 data.workers 0 '
-    'train.pretrain_epoch 1 train.rounds 1 train.round_epoch 1'
-).split()
+TINY = ('train.pretrain_epoch 1 train.rounds 1 train.round_epoch 1').split()
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith('GIT_')}
 CLEAN.pop('PYTHONPATH', None)
 
 
 def git(folder: Path, *args: str) -> str:
-    settings = ('user.name=t', 'user.email=t@localhost', 'commit.gpgsign=no')
+    settings = (
+        'user.name=t',
+        'user.email=t@localhost',
+        'commit.gpgsign=no',
+        'core.hooksPath=/dev/null',
+    )
     options = [piece for value in settings for piece in ('-c', value)]
     return subprocess.run(
-        ['git', '-C', folder, *options, '-c', 'core.hooksPath=/dev/null', *args],
+        [
+            'git',
+            '-C',
+            folder,
+            *options,
+            '-c',
+            'core.hooksPath=/dev/null',
+            *args,
+        ],
         env=CLEAN,
         check=True,
         capture_output=True,

@@ -155,7 +155,7 @@ def test_wheel_works_outside_the_repository(repo, wheel, tmp_path):
     }
     code = (
         'import torchreid, torchreid_daam\n'
-        "build = torchreid.models.build_model\n"
+        'build = torchreid.models.build_model\n'
         "build('resnet_tiny_daam', num_classes=3, pretrained=False)\n"
         'print(torchreid_daam.__file__)\n'
     )

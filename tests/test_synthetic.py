@@ -1,10 +1,10 @@
-"""The embedded data: what lies on disk, what torchreid reads, what knobs do."""
+"""The embedded data: what lies on disk, what is read, what knobs do."""
 
 import json
 import multiprocessing
 import os
 import re
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from torchreid_daam.data.synthetic.person import (
     VIEWS,
     Pose,
     dress_person,
+    strike_pose,
 )
 from torchreid_daam.data.synthetic.scene import set_up_camera, take_image
 
@@ -59,7 +60,7 @@ def leftovers(root):
     return [name for name in os.listdir(root) if name.startswith('.')]
 
 
-def mean_image(person_ids=range(1, 9), **changes):
+def photos(person_ids=range(1, 9), **changes):
     """Images of the same people under one camera, as floats."""
     chosen = replace(SMALL, **changes)
     camera = set_up_camera(0, 0, 1, chosen)
@@ -403,44 +404,46 @@ def test_every_knob_moves_the_pictures_or_their_number():
         'noise': 20.0,
     }
     written = {'jpeg_quality', 'height', 'width'}
-    counts = {name for name in dataset.asdict(SMALL) if 'ids' in name}
+    counts = {name for name in asdict(SMALL) if 'ids' in name}
     counts |= {'cameras', 'cameras_per_id', 'images_per_camera'}
     named = {field.name for field in fields(DomainKnobs)}
     assert named == set(changes) | written | counts
-    base = mean_image(hue_share=0.5)
+    # A band does nothing without a share, and a share without a band.
+    banded = {'hue_share': 0.5, 'hue_band': (0.0, 0.5)}
+    base = photos(**banded)
     for name, value in changes.items():
-        other = mean_image(**({'hue_share': 0.5} | {name: value}))
+        other = photos(**(banded | {name: value}))
         assert not np.array_equal(base, other), name
 
 
 def test_cast_shifts_the_channels():
-    plain = mean_image().mean(axis=(0, 1, 2))
-    warm = mean_image(cast=(1.1, 1.0, 0.8)).mean(axis=(0, 1, 2))
+    plain = photos().mean(axis=(0, 1, 2))
+    warm = photos(cast=(1.1, 1.0, 0.8)).mean(axis=(0, 1, 2))
     assert warm[0] > plain[0] + 3 and warm[2] < plain[2] - 3
     assert abs(warm[1] - plain[1]) < 0.5
 
 
 def test_gain_brightens_and_gamma_darkens():
-    low = mean_image(gain=(0.6, 0.6)).mean()
-    assert mean_image(gain=(0.9, 0.9)).mean() > 1.3 * low
-    dark = mean_image(gamma=(1.5, 1.5)).mean()
-    assert mean_image(gamma=(1.0, 1.0)).mean() > dark + 10
+    low = photos(gain=(0.6, 0.6)).mean()
+    assert photos(gain=(0.9, 0.9)).mean() > 1.3 * low
+    dark = photos(gamma=(1.5, 1.5)).mean()
+    assert photos(gamma=(1.0, 1.0)).mean() > dark + 10
 
 
 def test_resolution_and_blur_take_detail_away_and_noise_adds_some():
-    plain = roughness(mean_image(noise=0.0, blur=0.0))
-    assert roughness(mean_image(noise=0.0, blur=0.0, resolution=0.5)) < (
+    plain = roughness(photos(noise=0.0, blur=0.0))
+    assert roughness(photos(noise=0.0, blur=0.0, resolution=0.5)) < (
         0.8 * plain
     )
-    assert roughness(mean_image(noise=0.0, blur=1.5)) < 0.6 * plain
-    noisy = roughness(mean_image(noise=10.0, blur=0.0))
+    assert roughness(photos(noise=0.0, blur=1.5)) < 0.6 * plain
+    noisy = roughness(photos(noise=10.0, blur=0.0))
     # Neighbours with independent noise differ by twice its variance.
     assert noisy == pytest.approx(plain + 2 * 10**2, rel=0.15)
 
 
 def test_shade_darkens_and_contrast_flattens():
-    assert mean_image(shade=0.6).mean() < 0.9 * mean_image(shade=0.0).mean()
-    assert mean_image(contrast=0.5).std() < 0.6 * mean_image().std()
+    assert photos(shade=0.6).mean() < 0.9 * photos(shade=0.0).mean()
+    assert photos(contrast=0.5).std() < 0.6 * photos().std()
 
 
 def test_jpeg_quality_makes_files_smaller(tmp_path):
@@ -454,7 +457,7 @@ def test_jpeg_quality_makes_files_smaller(tmp_path):
 
 
 def test_size_is_a_knob_and_keeps_the_scene():
-    small, large = mean_image(), mean_image(height=128, width=64)
+    small, large = photos(), photos(height=128, width=64)
     assert large.shape[1:] == (128, 64, 3)
     assert large.mean() == pytest.approx(small.mean(), rel=0.15)
 
@@ -490,8 +493,6 @@ def test_a_palette_knob_leaves_everything_but_colours():
 
 
 def test_own_view_is_the_share_of_the_cameras_viewpoint():
-    from torchreid_daam.data.synthetic.person import strike_pose
-
     def share(own_view):
         chosen = replace(SMALL, own_view=own_view)
         rng = np.random.default_rng(0)

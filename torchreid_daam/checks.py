@@ -149,6 +149,11 @@ def _check_daam(cfg: CN) -> None:
             'train.pretrain_epoch=0: needs a *_daam checkpoint in '
             'model.load_weights, else 1 or more'
         )
+    if cfg.train.pretrain_epoch and not cfg.loss.daam.weight_reid_s:
+        raise InputError(
+            'loss.daam.weight_reid_s=0: nothing to pretrain with; '
+            'train.pretrain_epoch has to be 0 then'
+        )
     if cfg.model.load_weights and cfg.model.resume:
         raise InputError(
             f'model.resume={cfg.model.resume}: not together with '
@@ -247,7 +252,9 @@ def load_datamanager(**kwargs: Any) -> Any:
     except IndexError:
         reason = 'a folder of training, query or gallery images is empty'
     except (RuntimeError, AssertionError, AttributeError, OSError) as error:
-        reason = ' '.join(str(error).split()) or 'unexpected file names'
+        reason = ' '.join(str(error).split()) or (
+            'unexpected file names, or a sampler.* that the data can not serve'
+        )
     except ValueError as error:
         reason = ' '.join(str(error).split())
     raise InputError(

@@ -1,7 +1,9 @@
 """From settings to objects to results: what a run is made of."""
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +35,7 @@ from torchreid_daam.config.kwargs import (
 from torchreid_daam.data import synthetic
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.engine import ImageDAAMEngine
+from torchreid_daam.errors import InputError
 from torchreid_daam.evaluation.ranks import recorded_ranks
 from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.model import build_daam, load_weights
@@ -74,6 +77,8 @@ def adapt(cfg: CN) -> dict[str, Any]:
     started = time.time()
     job = prepare(cfg)
     folder = job.folder
+    if not cfg.model.resume:
+        folder.claim(training=not job.cfg.test.evaluate)
     folder.write_settings(job.cfg.dump())
     options = engine_run_kwargs(job.cfg)
     options['start_epoch'] = job.start_epoch
@@ -92,7 +97,10 @@ def prepare(cfg: CN) -> Job:
     cfg = _resolved(cfg)
     torchreid.utils.set_random_seed(cfg.train.seed)
     if cfg.use_gpu:
+        # Equal bits on a GPU too, as far as its operations have such a form.
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         torch.backends.cudnn.deterministic = True
+        torch.use_deterministic_algorithms(True, warn_only=True)
     datamanager = build_datamanager(cfg)
     cfg = _with_clusters(cfg, datamanager)
     check_data(cfg, datamanager)
@@ -142,13 +150,7 @@ def build_datamanager(cfg: CN) -> Any:
 def build_model(cfg: CN, num_classes: int) -> nn.Module:
     """The model of the settings, with the weights they name."""
     if not cfg.model.name.endswith(registry.SUFFIX):
-        return torchreid.models.build_model(
-            cfg.model.name,
-            num_classes=num_classes,
-            loss=cfg.loss.name,
-            pretrained=cfg.model.pretrained,
-            use_gpu=cfg.use_gpu,
-        )
+        return _build_plain(cfg, num_classes)
     later = cfg.model.load_weights or cfg.model.resume
     model = build_daam(
         cfg.model.name.removesuffix(registry.SUFFIX),
@@ -160,6 +162,31 @@ def build_model(cfg: CN, num_classes: int) -> nn.Module:
     )
     if cfg.model.load_weights:
         load_weights(model, cfg.model.load_weights, 'model.load_weights')
+    return model
+
+
+def _build_plain(cfg: CN, num_classes: int) -> nn.Module:
+    """One of torchreid's own models, for its stock engines."""
+    path = cfg.model.load_weights
+    model = torchreid.models.build_model(
+        cfg.model.name,
+        num_classes=num_classes,
+        loss=cfg.loss.name,
+        pretrained=cfg.model.pretrained and not path,
+        use_gpu=cfg.use_gpu,
+    )
+    if not path:
+        return model
+    state = read_checkpoint(path, 'model.load_weights')['state_dict']
+    own = model.state_dict()
+    fits = [n for n in own if n in state and state[n].shape == own[n].shape]
+    if not fits:
+        # torchreid would warn and train from random weights.
+        raise InputError(
+            f'model.load_weights={path}: no tensor of it fits {cfg.model.name}'
+        )
+    with stock_files_allowed():
+        torchreid.utils.load_pretrained_weights(model, path)
     return model
 
 
@@ -184,8 +211,22 @@ def _daam_engine(
     start_epoch = 0
     if cfg.model.resume:
         state = read_checkpoint(cfg.model.resume, 'model.resume')
-        start_epoch = engine.resume(state)
+        with _fitting(cfg.model.resume):
+            start_epoch = engine.resume(state)
     return engine, start_epoch
+
+
+@contextlib.contextmanager
+def _fitting(path: str) -> Iterator[None]:
+    """A checkpoint that is not of this model and run becomes one line."""
+    try:
+        yield
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = ' '.join(str(error).split())
+        raise InputError(
+            f'model.resume={path}: not a checkpoint of this run '
+            f'({reason[:160]})'
+        ) from None
 
 
 def _source_order(cfg: CN, datamanager: Any) -> Order:
@@ -223,7 +264,7 @@ def _stock_engine(
     start_epoch = cfg.train.start_epoch
     if cfg.model.resume:
         read_checkpoint(cfg.model.resume, 'model.resume')
-        with stock_files_allowed():
+        with stock_files_allowed(), _fitting(cfg.model.resume):
             start_epoch = torchreid.utils.resume_from_checkpoint(
                 cfg.model.resume, unwrapped(model), optimizer, scheduler
             )

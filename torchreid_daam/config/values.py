@@ -52,18 +52,26 @@ LOWEST: dict[str, float] = {
     'data.workers': 0,
     'data.k_tfm': 1,
     'data.synthetic.seed': 0,
-    'train.lr': 0,
+    'sampler.num_instances': 1,
+    'sampler.num_cams': 1,
+    'sampler.num_datasets': 1,
     'train.weight_decay': 0,
     'train.pretrain_epoch': 0,
     'train.pretrain_lr': 0,
     'train.rounds': 0,
     'train.round_epoch': 1,
     'train.max_epoch': 0,
+    'train.start_epoch': 0,
     'train.batch_size': 2,
     'train.fixbase_epoch': 0,
+    'train.base_lr_mult': 0,
+    'train.gamma': 0,
     'train.print_freq': 1,
     'train.seed': 0,
     'train.stop_agreement': 0,
+    'loss.triplet.margin': 0,
+    'loss.triplet.weight_t': 0,
+    'loss.triplet.weight_x': 0,
     'loss.daam.weight_reid_s': 0,
     'loss.daam.weight_reid_t': 0,
     'loss.daam.weight_ds': 0,
@@ -73,6 +81,14 @@ LOWEST: dict[str, float] = {
     'test.batch_size': 1,
     'test.visrank_topk': 1,
 }
+# Shares: 0 is allowed, 1 is not.
+SHARES = (
+    'sgd.momentum',
+    'sgd.dampening',
+    'rmsprop.alpha',
+    'adam.beta1',
+    'adam.beta2',
+)
 # Keys that can't move a number of results.json.
 SILENT_KEYS = (
     'data.save_dir',
@@ -106,6 +122,19 @@ def check_values(cfg: CN) -> None:
     for key, lowest in LOWEST.items():
         if flat[key] < lowest:
             raise InputError(f'{key}={flat[key]}: at least {lowest} expected')
+    for key in SHARES:
+        if not 0 <= flat[key] < 1:
+            raise InputError(f'{key}={flat[key]}: 0 to less than 1 expected')
+    if cfg.train.lr <= 0:
+        raise InputError(f'train.lr={cfg.train.lr}: more than 0 expected')
+    if any(value <= 0 for value in cfg.data.norm_std):
+        raise InputError(
+            f'data.norm_std={cfg.data.norm_std}: more than 0 expected'
+        )
+    if cfg.sgd.nesterov and (cfg.sgd.momentum == 0 or cfg.sgd.dampening):
+        raise InputError(
+            'sgd.nesterov=True: needs sgd.momentum above 0 and sgd.dampening 0'
+        )
     for name in cfg.data.transforms:
         if name.lower() not in TRANSFORMS:
             raise InputError(

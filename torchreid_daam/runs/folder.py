@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from torchreid_daam.data.seeded import relative_path
+from torchreid_daam.errors import InputError
 from torchreid_daam.runs.checkpoint import save_checkpoint
 from torchreid_daam.runs.files import write_arrays, write_json, write_text
 from torchreid_daam.runs.results import Results
@@ -32,6 +33,7 @@ class RunFolder:
         self.path = Path(path)
         self.data_root = os.path.abspath(os.path.expanduser(data_root))
         self.results = results or Results()
+        self.prefix = ''
         self._rounds: dict[int, dict[str, Any]] = {}
 
     def add_rows(
@@ -53,15 +55,44 @@ class RunFolder:
 
     def write_results(self) -> None:
         """Writes ``results.json``."""
-        write_json(self.path / 'results.json', self.results.as_dict())
+        write_json(self._named('results.json'), self.results.as_dict())
+
+    def claim(self, training: bool) -> None:
+        """Takes the folder without losing what an earlier run left there.
+
+        A test writes beside a run, as ``test-results.json`` and so on. A
+        training overwrites only a run of the same settings and seed.
+
+        Raises:
+            InputError: if another run's results are there.
+        """
+        if not (self.path / 'checkpoints').is_dir():
+            return
+        if not training:
+            self.prefix = 'test-'
+            return
+        try:
+            text = (self.path / 'results.json').read_text(encoding='utf-8')
+            there = json.loads(text)
+        except (OSError, ValueError):
+            return
+        own = self.results.as_dict()
+        if any(there.get(k) != own[k] for k in ('config_hash', 'seed')):
+            raise InputError(
+                f'data.save_dir={self.path}: holds a run with other settings; '
+                'choose another folder, or move it away'
+            )
+
+    def _named(self, name: str) -> Path:
+        return self.path / (self.prefix + name)
 
     def write_settings(self, text: str) -> None:
         """Writes ``config.yaml``, the settings as they were resolved."""
-        write_text(self.path / 'config.yaml', text)
+        write_text(self._named('config.yaml'), text)
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Writes ``run.json``: what may differ between equal runs."""
-        write_json(self.path / 'run.json', dict(environment))
+        write_json(self._named('run.json'), dict(environment))
 
     def write_labels(
         self, round_: int, labels: Any, paths: Sequence[str], cameras: Any

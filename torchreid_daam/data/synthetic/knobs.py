@@ -90,7 +90,7 @@ class DomainKnobs:
                 f'background={self.background!r} is not one of '
                 f'{", ".join(FAMILIES)}'
             )
-        limits = {name: (0.0, 1.0) for name in _SHARES}
+        limits = dict.fromkeys(_SHARES, (0.0, 1.0))
         for name, (low, high) in (limits | _AMOUNTS | _COUNTS).items():
             value = getattr(self, name)
             if not low <= value <= high:

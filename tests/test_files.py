@@ -1,0 +1,59 @@
+"""runs/files.py: whole or absent."""
+
+import json
+
+import numpy as np
+import pytest
+
+from torchreid_daam.runs.files import (
+    atomic,
+    write_arrays,
+    write_json,
+    write_text,
+)
+
+
+def test_parents_are_made_and_nothing_else_is_left(tmp_path):
+    path = tmp_path / 'a' / 'b' / 'c.txt'
+    write_text(path, 'naïve\n')
+    assert path.read_bytes() == 'naïve\n'.encode()
+    assert [p.name for p in path.parent.iterdir()] == ['c.txt']
+
+
+@pytest.mark.parametrize('before', [None, b'old'])
+def test_after_an_error_all_is_as_it_was(tmp_path, before):
+    path = tmp_path / 'file'
+    if before is not None:
+        path.write_bytes(before)
+    with pytest.raises(RuntimeError), atomic(path) as file:
+        file.write(b'half')
+        raise RuntimeError
+    left = [p.read_bytes() for p in tmp_path.iterdir()]
+    assert left == ([] if before is None else [before])
+
+
+def test_the_old_content_stays_until_the_end(tmp_path):
+    path = tmp_path / 'file'
+    path.write_bytes(b'old')
+    with atomic(path) as file:
+        file.write(b'new')
+        file.flush()
+        assert path.read_bytes() == b'old'
+    assert path.read_bytes() == b'new'
+
+
+def test_json_keeps_every_digit(tmp_path):
+    path = tmp_path / 'value.json'
+    value = {'mAP': 100 / 3, 'rows': [1e-300, None, 'ü']}
+    write_json(path, value)
+    text = path.read_text(encoding='utf-8')
+    assert json.loads(text) == value
+    assert '33.333333333333336' in text and text.endswith('}\n')
+
+
+def test_arrays(tmp_path):
+    path = tmp_path / 'labels.npz'
+    write_arrays(path, {'a': np.arange(3), 'b': np.array(['x', 'yz'])})
+    with np.load(path) as read:  # no pickle
+        assert read['a'].tolist() == [0, 1, 2]
+        assert read['b'].tolist() == ['x', 'yz']

@@ -1,0 +1,190 @@
+"""data/seeded.py: images with a seed, and their canonical order."""
+
+import hashlib
+import random
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from layouts import picture
+from torchreid_daam.data.seeded import (
+    Item,
+    SeededImages,
+    read_image,
+    relative_path,
+    source_items,
+    stack,
+    target_items,
+)
+from torchreid_daam.errors import InputError
+from torchreid_daam.randomness import seed_all
+
+
+def noisy(image):
+    """A transform that draws from all three global generators."""
+    draws = [random.random(), np.random.rand(), torch.rand(()).item()]
+    return torch.tensor(draws)
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = []
+    for i in range(4):
+        paths.append(tmp_path / f'{i}.jpg')
+        picture(i, 1, 1).save(paths[-1])
+    return [str(path) for path in paths]
+
+
+@pytest.fixture
+def images(files):
+    items = [Item(path, 7, i, 2) for i, path in enumerate(files)]
+    return SeededImages(items, noisy)
+
+
+def test_a_sample(images, files):
+    sample = images[2, 5]
+    sample.pop('img')
+    assert sample == {
+        'pid': 7,
+        'camid': 2,
+        'impath': files[2],
+        'dsetid': 2,
+        'index': 2,
+    }
+    assert len(images) == 4
+
+
+def test_the_seed_decides_the_transform(images):
+    first = images[0, 5]['img']
+    noisy(None)
+    assert torch.equal(images[0, 5]['img'], first)
+    assert torch.equal(images[1, 5]['img'], first)
+    assert not torch.equal(images[0, 6]['img'], first)
+
+
+def test_a_batch_equals_its_samples(images):
+    keys = [(3, 8), (0, 9), (0, 8)]
+    together = images.__getitems__(keys)
+    for key, sample in zip(keys, together):
+        assert torch.equal(sample['img'], images[key]['img'])
+        assert sample['index'] == key[0]
+
+
+@pytest.mark.parametrize('key', [(0, 5), 0])
+def test_the_outer_generators_are_left_alone(images, key):
+    seed_all(1)
+    wanted = noisy(None)
+    seed_all(1)
+    images[key]
+    assert torch.equal(noisy(None), wanted)
+
+
+@pytest.mark.parametrize('mode', ['L', 'P', 'RGBA', 'CMYK'])
+def test_every_mode_becomes_rgb(tmp_path, mode):
+    path = tmp_path / 'image.tif'
+    suffix = '.png' if mode != 'CMYK' else '.jpg'
+    path = path.with_suffix(suffix)
+    Image.new(mode, (4, 8)).save(path)
+    image = read_image(str(path))
+    assert (image.mode, image.size) == ('RGB', (4, 8))
+
+
+def test_unreadable_images_are_named(tmp_path, files):
+    whole = open(files[0], 'rb').read()
+    bad = {
+        'text.jpg': b'no image',
+        'empty.jpg': b'',
+        'half.jpg': whole[: len(whole) // 2],
+    }
+    for name, content in bad.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=name) as caught:
+            read_image(str(path))
+        assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(InputError, match='gone.jpg'):
+        read_image(str(tmp_path / 'gone.jpg'))
+
+
+def test_a_decompression_bomb_is_refused(files, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)
+    with pytest.raises(InputError, match='refused by Pillow'):
+        read_image(files[0])
+
+
+def test_source_items_are_sorted_and_renumbered():
+    # Two data sets; identities numbered as a file system listed them.
+    data = [
+        ('b/0007_c1.jpg', 0, 0, 0),
+        ('b/0002_c2.jpg', 1, 1, 0),
+        ('a/0001_c1.jpg', 2, 0, 1),
+        ('b/0002_c1.jpg', 1, 0, 0),
+    ]
+    wanted = [
+        Item('b/0002_c1.jpg', 0, 0, 0),
+        Item('b/0002_c2.jpg', 0, 1, 0),
+        Item('b/0007_c1.jpg', 1, 0, 0),
+        Item('a/0001_c1.jpg', 2, 0, 1),
+    ]
+    assert source_items(data) == wanted
+    swap = {0: 5, 1: 0, 2: 3}
+    data = [(path, swap[pid], *rest) for path, pid, *rest in reversed(data)]
+    assert source_items(data) == wanted
+
+
+def test_target_items_know_no_identity_and_no_name(files, tmp_path):
+    data = [(path, i, i % 2, 0) for i, path in enumerate(files)]
+    items = target_items(data)
+    assert {item.pid for item in items} == {-1}
+    sums = [hashlib.sha256(open(i.path, 'rb').read()).digest() for i in items]
+    assert sums == sorted(sums)
+    # Other names, other identities, another listing: the same order.
+    renamed = []
+    for i, (path, _, camera, _) in enumerate(reversed(data)):
+        copy = tmp_path / f'z{(i * 3) % 4}.jpg'
+        shutil.copy(path, copy)
+        renamed.append((str(copy), 50 - i, camera, 0))
+    again = target_items(renamed)
+    assert [item.camid for item in again] == [item.camid for item in items]
+    for one, other in zip(items, again):
+        assert open(one.path, 'rb').read() == open(other.path, 'rb').read()
+
+
+def test_target_items_report_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match='gone.jpg: No such file'):
+        target_items([(str(tmp_path / 'gone.jpg'), 0, 0, 0)])
+
+
+def test_target_items_show_progress(files):
+    seen = []
+
+    def progress(data):
+        seen.append(len(data))
+        return data
+
+    target_items([(path, 0, 0, 0) for path in files], progress)
+    assert seen == [4]
+
+
+@pytest.mark.parametrize(
+    ('path', 'wanted'),
+    [
+        ('/data/market/a.jpg', 'market/a.jpg'),
+        ('/data/a.jpg', 'a.jpg'),
+        ('/elsewhere/a.jpg', '/elsewhere/a.jpg'),
+    ],
+)
+def test_relative_path(path, wanted):
+    assert relative_path(path, '/data') == wanted
+
+
+def test_stack_takes_rows_in_turn():
+    source = torch.tensor([[1.0], [2.0]]).view(2, 1, 1, 1)
+    target = -source
+    joint = stack([source, target])
+    assert joint.flatten().tolist() == [1, -1, 2, -2]
+    assert joint.shape == (4, 1, 1, 1)
+    assert torch.equal(stack([source]), source)
