@@ -18,8 +18,9 @@ def test_describe(monkeypatch):
     assert found['command'] == ['main.py', '--dry-run']
     assert 5 <= found['seconds'] < 10
     assert found['started'].endswith('+00:00')
-    assert found['versions']['torch'].split('+')[0] == (
-        torch.__version__.split('+')[0]
+    assert (
+        found['versions']['torch'].split('+')[0]
+        == (torch.__version__.split('+')[0])
     )
     assert found['threads'] == torch.get_num_threads()
     assert found['digests'] == {'source': 'ab'}

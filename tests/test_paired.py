@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from layouts import picture
-from torchreid_daam.data.paired import DomainLoader, PairedLoader
+from torchreid_daam.data.paired import DomainLoader, PairedLoader, joint_batch
 from torchreid_daam.data.samplers import random_order
 from torchreid_daam.data.seeded import Item, SeededImages
 
@@ -132,3 +132,26 @@ def test_the_source_alone_takes_one_pass(tmp_path):
 def test_unknown_epoch_length(tmp_path, wrong):
     with pytest.raises(ValueError, match='allowed are max, source, target'):
         PairedLoader(make(tmp_path, 2, 'source'), None, wrong)
+
+
+def test_joint_batch_takes_rows_in_turn():
+    source = torch.tensor([[1.0], [2.0]]).view(2, 1, 1, 1)
+    data = {
+        'source': {'img': source, 'pid': torch.tensor([7, 8])},
+        'target': {
+            'img': -source,
+            'pid': torch.tensor([3, 4]),
+            'weight': torch.tensor([0.5, 0.25]),
+        },
+    }
+    imgs, batch = joint_batch(data, torch.device('cpu'))
+    assert imgs.flatten().tolist() == [1, -1, 2, -2]
+    assert imgs.shape == (4, 1, 1, 1)
+    assert batch['is_source'].tolist() == [True, False, True, False]
+    assert batch['pid_s'].tolist() == [7, 8]
+    assert batch['pid_t'].tolist() == [3, 4]
+    assert batch['weight_t'].tolist() == [0.5, 0.25]
+
+    imgs, batch = joint_batch({'source': data['source']}, torch.device('cpu'))
+    assert torch.equal(imgs, source)
+    assert set(batch) == {'is_source', 'pid_s'}

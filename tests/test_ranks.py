@@ -34,7 +34,9 @@ def by_hand(distances, q_pids, g_pids, q_camids, g_camids, max_rank):
                 precision.append(right / seen)
                 found.append(seen)
         if found:
-            hits.append([min(found) <= rank for rank in range(1, max_rank + 1)])
+            hits.append(
+                [min(found) <= rank for rank in range(1, max_rank + 1)]
+            )
             precisions.append(sum(precision) / right)
     return np.mean(hits, axis=0), np.mean(precisions)
 

@@ -3,6 +3,7 @@
 import hashlib
 import random
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,6 @@ from torchreid_daam.data.seeded import (
     read_image,
     relative_path,
     source_items,
-    stack,
     target_items,
 )
 from torchreid_daam.errors import InputError
@@ -93,7 +93,7 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
 
 
 def test_unreadable_images_are_named(tmp_path, files):
-    whole = open(files[0], 'rb').read()
+    whole = Path(files[0]).read_bytes()
     bad = {
         'text.jpg': b'no image',
         'empty.jpg': b'',
@@ -139,7 +139,7 @@ def test_target_items_know_no_identity_and_no_name(files, tmp_path):
     data = [(path, i, i % 2, 0) for i, path in enumerate(files)]
     items = target_items(data)
     assert {item.pid for item in items} == {-1}
-    sums = [hashlib.sha256(open(i.path, 'rb').read()).digest() for i in items]
+    sums = [hashlib.sha256(Path(i.path).read_bytes()).digest() for i in items]
     assert sums == sorted(sums)
     # Other names, other identities, another listing: the same order.
     renamed = []
@@ -150,7 +150,7 @@ def test_target_items_know_no_identity_and_no_name(files, tmp_path):
     again = target_items(renamed)
     assert [item.camid for item in again] == [item.camid for item in items]
     for one, other in zip(items, again):
-        assert open(one.path, 'rb').read() == open(other.path, 'rb').read()
+        assert Path(one.path).read_bytes() == Path(other.path).read_bytes()
 
 
 def test_target_items_report_a_missing_file(tmp_path):
@@ -179,12 +179,3 @@ def test_target_items_show_progress(files):
 )
 def test_relative_path(path, wanted):
     assert relative_path(path, '/data') == wanted
-
-
-def test_stack_takes_rows_in_turn():
-    source = torch.tensor([[1.0], [2.0]]).view(2, 1, 1, 1)
-    target = -source
-    joint = stack([source, target])
-    assert joint.flatten().tolist() == [1, -1, 2, -2]
-    assert joint.shape == (4, 1, 1, 1)
-    assert torch.equal(stack([source]), source)

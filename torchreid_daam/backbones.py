@@ -110,10 +110,11 @@ def wrappable(builders: Mapping[str, Callable]) -> list[str]:
     """
     names = []
     for name, builder in builders.items():
-        module = sys.modules.get(builder.__module__)
+        # A builder of somebody else's may be of no module that is loaded.
+        module = vars(sys.modules.get(builder.__module__, object))
         classes = [
             value
-            for value in vars(module).values()
+            for value in module.values()
             if inspect.isclass(value)
             and value.__module__ == builder.__module__
         ]

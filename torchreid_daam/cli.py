@@ -75,6 +75,9 @@ def _add_adapt_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _adapt(args: argparse.Namespace) -> None:
+    if '--dry-run' in args.opts:  # argparse gives the pairs all that follows
+        args.opts.remove('--dry-run')
+        args.dry_run = True
     cfg = _settings(args)
     if args.dry_run:
         print(describe_plan(cfg))
@@ -106,6 +109,9 @@ def _settings(args: argparse.Namespace) -> CN:
         options = values[end:] + options
         if values[:end]:
             cfg.data[name] = values[:end]
+    for option in options[::2]:
+        if option.startswith('--'):
+            raise InputError(f'{option}: has to stand before the settings')
     merge_options(cfg, options)
     return cfg
 
@@ -114,6 +120,8 @@ def _guarded(action) -> int:
     logging.basicConfig(
         level=logging.INFO, format='%(message)s', stream=_Stdout()
     )
+    # Libraries' warnings belong to the log; stderr is for what went wrong.
+    logging.captureWarnings(True)
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         action()
@@ -128,6 +136,7 @@ def _guarded(action) -> int:
         return 143
     finally:
         signal.signal(signal.SIGTERM, previous)
+        logging.captureWarnings(False)
     return 0
 
 

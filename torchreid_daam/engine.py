@@ -18,8 +18,8 @@ from torch import nn
 
 from torchreid_daam.batch_norm import adapt_batch_norm
 from torchreid_daam.data.domains import Domains
+from torchreid_daam.data.paired import joint_batch
 from torchreid_daam.data.samplers import Order, random_order
-from torchreid_daam.data.seeded import stack
 from torchreid_daam.evaluation.health import round_figures
 from torchreid_daam.evaluation.ranks import Ranks, recorded_ranks
 from torchreid_daam.losses import DAAMLoss
@@ -30,7 +30,11 @@ from torchreid_daam.pseudo_labels import (
     cluster_means,
 )
 from torchreid_daam.randomness import key_generator, key_seed
-from torchreid_daam.runs.checkpoint import training_state, unwrapped
+from torchreid_daam.runs.checkpoint import (
+    load_training_state,
+    training_state,
+    unwrapped,
+)
 from torchreid_daam.runs.folder import RunFolder
 
 logger = logging.getLogger('torchreid_daam')
@@ -289,7 +293,9 @@ class ImageDAAMEngine(torchreid.engine.Engine):
 
     def forward_backward(self, data: dict[str, dict]) -> dict[str, float]:
         """One step on a batch of the source or of both domains."""
-        imgs, batch = self._joint_batch(data)
+        imgs, batch = joint_batch(data, self._device)
+        if 'target' in data:
+            batch['progress'] = self._progress()
         output = self.model(imgs)
         terms = self.terms(output, batch)
         loss = self.terms.total(terms)
@@ -302,26 +308,10 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         summary = {name: term.item() for name, term in terms.items()}
         return {'loss': loss.item(), **summary}
 
-    def _joint_batch(
-        self, data: dict[str, dict]
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
-        device = self._device
-        imgs = [domain['img'] for domain in data.values()]
-        count = len(imgs[0])
-        is_source = torch.tensor([name == 'source' for name in data])
-        batch: dict[str, Any] = {
-            'is_source': is_source.repeat(count).to(device),
-            'pid_s': data['source']['pid'].to(device),
-        }
-        if 'target' in data:
-            done = self.epoch + self.batch_idx / self.num_batches
-            share = done - self.pretrain_epoch
-            batch.update(
-                pid_t=data['target']['pid'].to(device),
-                weight_t=data['target']['weight'].to(device),
-                progress=share / (self.rounds * self.round_epoch),
-            )
-        return stack(imgs).to(device), batch
+    def _progress(self) -> float:
+        """Share of the adaptation done, for terms that warm up."""
+        done = self.epoch + self.batch_idx / self.num_batches
+        return (done - self.pretrain_epoch) / (self.rounds * self.round_epoch)
 
     # Testing, and what is kept
 
@@ -416,12 +406,9 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         Args:
             state: what :meth:`save_model` wrote.
         """
-        model, weights = unwrapped(self.model), state['state_dict']
-        model.set_num_clusters(len(weights['classifier_t.weight']))
-        model.load_state_dict(weights)
-        self.optimizer.load_state_dict(state['optimizer'])
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(state['scheduler'])
+        load_training_state(
+            state, unwrapped(self.model), self.optimizer, self.scheduler
+        )
         self.folder.results.restore(state.get('rows', []))
         if 'pseudo_labels' in state:
             self.labels = PseudoLabels.from_tensors(state['pseudo_labels'])

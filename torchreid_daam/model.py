@@ -21,6 +21,7 @@ from torchreid_daam.runs.checkpoint import read_checkpoint
 ATTENTIONS = ('residual', 'independent', 'none')
 LOSSES = ('softmax', 'triplet', 'daam')
 RECORD_LENGTH = 512
+RECORD_FORMAT = 1
 HEAD_STD = 0.01
 
 
@@ -95,7 +96,7 @@ class DAAM(nn.Module):
         self.loss = loss
         self.backbone_name = backbone_name
         self.architecture = {
-            'format': 1,
+            'format': RECORD_FORMAT,
             'backbone': backbone_name,
             'embed_dim': embed_dim,
             'reduction': reduction,
@@ -296,7 +297,11 @@ def load_model(path: str | os.PathLike, device: str = 'cpu') -> DAAM:
             'go to model.backbone_weights'
         )
     kwargs = decode_record(state['record'])
-    kwargs.pop('format')
+    if (written := kwargs.pop('format', None)) != RECORD_FORMAT:
+        raise InputError(
+            f'file={path}: a model of format {written}; this version of '
+            f'torchreid_daam reads {RECORD_FORMAT}'
+        )
     heads = [n for n in ('classifier_t', 'nominal') if f'{n}.weight' in state]
     model = build_daam(
         kwargs.pop('backbone'),

@@ -19,7 +19,7 @@ def flatten(cfg: Mapping, prefix: str = '') -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat.update(flatten(value, f'{prefix}{name}.'))
         else:
-            flat[prefix + name] = value
+            flat[f'{prefix}{name}'] = value
     return flat
 
 

@@ -136,3 +136,35 @@ class PairedLoader:
         names: Sequence[str] = tuple(self.domains)
         for batches in zip(*self.domains.values(), strict=True):
             yield dict(zip(names, batches, strict=True))
+
+
+def joint_batch(
+    data: dict[str, dict[str, Any]], device: torch.device
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """One batch of what a :class:`PairedLoader` yields.
+
+    Rows of the domains come in turn: ``nn.DataParallel`` cuts a batch into
+    consecutive pieces, and concatenated, each GPU and its BatchNorm would
+    see one domain only.
+
+    Args:
+        data: ``{'source': batch}``, or with ``'target'`` too.
+        device: where everything goes.
+
+    Returns:
+        Images (N, C, H, W), and what the loss terms look at: ``is_source``
+        (N,), ``pid_s``, and with a target ``pid_t`` and ``weight_t``.
+    """
+    imgs = torch.stack([part['img'] for part in data.values()], 1).flatten(
+        0, 1
+    )
+    is_source = torch.tensor([name == 'source' for name in data])
+    batch = {
+        'is_source': is_source.repeat(len(imgs) // len(data)),
+        'pid_s': data['source']['pid'],
+    }
+    if 'target' in data:
+        batch['pid_t'] = data['target']['pid']
+        batch['weight_t'] = data['target']['weight']
+    moved = {name: value.to(device) for name, value in batch.items()}
+    return imgs.to(device), moved

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
@@ -140,12 +139,3 @@ def relative_path(path: str, root: str) -> str:
     if relative.startswith(os.pardir):
         return path.replace(os.sep, '/')
     return relative.replace(os.sep, '/')
-
-
-def stack(images: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Several batches (B, C, H, W) as one, row by row in turn.
-
-    ``nn.DataParallel`` cuts a batch into consecutive pieces: concatenated,
-    each GPU, and its BatchNorm, would see one domain only.
-    """
-    return torch.stack(tuple(images), 1).flatten(0, 1)

@@ -124,6 +124,26 @@ def training_state(
     }
 
 
+def load_training_state(
+    state: Mapping[str, Any],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: Any,
+) -> None:
+    """Takes back what :func:`training_state` gave.
+
+    Raises:
+        KeyError: if a part is missing.
+        RuntimeError: if the weights are of another model.
+    """
+    weights = state['state_dict']
+    model.set_num_clusters(len(weights['classifier_t.weight']))
+    model.load_state_dict(weights)
+    optimizer.load_state_dict(state['optimizer'])
+    if scheduler is not None:
+        scheduler.load_state_dict(state['scheduler'])
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside ``nn.DataParallel``, or the model itself."""
     return model.module if isinstance(model, nn.DataParallel) else model

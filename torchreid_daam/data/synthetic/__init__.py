@@ -7,9 +7,9 @@
 from torchreid_daam.data.synthetic.dataset import (
     SyntheticSource,
     SyntheticTarget,
-    draw,
     selected,
 )
+from torchreid_daam.data.synthetic.drawing import draw
 from torchreid_daam.data.synthetic.knobs import PAIRS, DomainKnobs
 from torchreid_daam.data.synthetic.sheet import contact_sheet
 

@@ -1,62 +1,26 @@
-"""Two drawn domains on disk, and as torchreid data sets.
-
-A pair lies under ``<root>/synthetic/<pair>-<seed>/{source,target}`` in the
-layout and naming of Market-1501, with a ``record.json`` of what was drawn.
-"""
+"""The drawn domains as torchreid data sets."""
 
 import contextlib
-import json
-import logging
 import os
 import pathlib
-import re
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import asdict
 
-import cv2
 import torchreid
 
-from torchreid_daam.data.synthetic.knobs import (
-    MAX_IDS,
-    PAIRS,
-    DomainKnobs,
-    Pair,
+from torchreid_daam.data.synthetic.drawing import (
+    GALLERY,
+    NAME,
+    QUERY,
+    TRAIN,
+    draw,
+    find_pair,
+    image_names,
 )
-from torchreid_daam.data.synthetic.person import Person, dress_person
-from torchreid_daam.data.synthetic.scene import (
-    Camera,
-    set_up_camera,
-    take_image,
-)
-from torchreid_daam.errors import InputError
-from torchreid_daam.randomness import key_generator
 
-# Raised when the same knobs and seed no longer give the same pictures.
-FORMAT = 1
-DOMAINS = ('source', 'target')
-TRAIN, QUERY, GALLERY = 'bounding_box_train', 'query', 'bounding_box_test'
-
-_NAME = re.compile(r'(\d+)_c(\d)s\d_\d+_\d+\.jpg')
-_RECORD = 'record.json'
-_logger = logging.getLogger('torchreid_daam')
 _selected: ContextVar[tuple[str, int]] = ContextVar(
     'torchreid_daam_synthetic', default=('demo', 0)
 )
-
-
-def _check(pair: str, seed: int) -> Pair:
-    if pair not in PAIRS:
-        raise InputError(
-            f'data.synthetic.pair={pair!r} is not one of {", ".join(PAIRS)}'
-        )
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(
-            f'data.synthetic.seed={seed!r} is not a whole number from 0 on'
-        )
-    return PAIRS[pair]
 
 
 @contextlib.contextmanager
@@ -73,7 +37,7 @@ def selected(pair: str = 'demo', seed: int = 0) -> Iterator[None]:
     Raises:
         InputError: The pair or the seed is not allowed.
     """
-    _check(pair, seed)
+    find_pair(pair, seed)
     token = _selected.set((pair, seed))
     try:
         yield
@@ -81,192 +45,11 @@ def selected(pair: str = 'demo', seed: int = 0) -> Iterator[None]:
         _selected.reset(token)
 
 
-def person_ids(knobs: DomainKnobs, domain: int) -> dict[str, range]:
-    """The numbers of a domain's people, by split; no two domains share one.
-
-    Args:
-        knobs: The domain, for how many there are.
-        domain: 0 for the source, 1 for the target.
-    """
-    first = 1 + 2 * MAX_IDS * domain
-    return {
-        'train': range(first, first + knobs.train_ids),
-        'test': range(first + MAX_IDS, first + MAX_IDS + knobs.test_ids),
-    }
-
-
-def make_person(seed: int, number: int, knobs: DomainKnobs) -> Person:
-    """The person with a number; the same whoever else is drawn."""
-    return dress_person(key_generator(seed, 'person', number), knobs)
-
-
-def make_cameras(
-    seed: int, domain: int, knobs: DomainKnobs
-) -> dict[int, Camera]:
-    """The cameras of a domain, by number from 1."""
-    return {
-        number: set_up_camera(seed, domain, number, knobs)
-        for number in range(1, knobs.cameras + 1)
-    }
-
-
-def _visited(seed: int, number: int, knobs: DomainKnobs) -> list[int]:
-    """The cameras that see a person."""
-    rng = key_generator(seed, 'route', number)
-    low, high = knobs.cameras_per_id
-    route = rng.permutation(knobs.cameras)
-    return sorted(int(c) + 1 for c in route[: rng.integers(low, high + 1)])
-
-
-def _draw_domain(
-    folder: pathlib.Path, domain: int, knobs: DomainKnobs, seed: int
-) -> dict[str, int]:
-    """Draws one domain into a folder; returns the images in each part."""
-    for part in (TRAIN, QUERY, GALLERY):
-        (folder / part).mkdir(parents=True)
-    counts = dict.fromkeys((TRAIN, QUERY, GALLERY), 0)
-    cameras = make_cameras(seed, domain, knobs)
-    for split, numbers in person_ids(knobs, domain).items():
-        for number in numbers:
-            person = make_person(seed, number, knobs)
-            for camera in _visited(seed, number, knobs):
-                for shot in range(knobs.images_per_camera):
-                    image = take_image(
-                        person,
-                        cameras[camera],
-                        knobs,
-                        (seed, 'image', number, camera, shot),
-                    )
-                    part = QUERY if shot == 0 else GALLERY
-                    part = TRAIN if split == 'train' else part
-                    name = f'{number:04d}_c{camera}s1_{shot + 1:06d}_00.jpg'
-                    _write_image(folder / part / name, image, knobs)
-                    counts[part] += 1
-    return counts
-
-
-def _write_image(path: pathlib.Path, image, knobs: DomainKnobs) -> None:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, knobs.jpeg_quality]
-    done, data = cv2.imencode('.jpg', image[..., ::-1], quality)
-    if not done:
-        raise OSError(f'OpenCV could not encode {path}')
-    # Not cv2.imwrite: it reports a full disk as False, or not at all.
-    path.write_bytes(data.tobytes())
-
-
-def _by_role(pair: Pair) -> list[tuple[str, DomainKnobs]]:
-    return list(zip(DOMAINS, pair, strict=True))
-
-
-def _record(name: str, pair: Pair, seed: int) -> dict:
-    record = {'format': FORMAT, 'pair': name, 'seed': seed}
-    record |= {role: asdict(knobs) for role, knobs in _by_role(pair)}
-    return json.loads(json.dumps(record))  # tuples as JSON knows them: lists
-
-
-def _flat(record: dict, prefix: str = '') -> dict:
-    flat = {}
-    for key, value in record.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f'{prefix}{key}.')
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _verify(folder: pathlib.Path, wanted: dict) -> None:
-    """Raises unless the folder holds, whole, what would be drawn."""
-    advice = 'move the folder away, or choose another data.root'
-    try:
-        found = json.loads((folder / _RECORD).read_text(encoding='utf-8'))
-        counts = _flat(dict(found.pop('images')))
-        found = _flat(found)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f'{folder} has no readable {_RECORD} ({error}); {advice}'
-        ) from error
-    wanted = _flat(wanted)
-    for key in [*wanted, *(set(found) - set(wanted))]:
-        if found.get(key) != wanted.get(key):
-            raise InputError(
-                f'{folder} was drawn with {key}={found.get(key)!r}, now it '
-                f'would be {wanted.get(key)!r}; {advice}'
-            )
-    for part, count in counts.items():
-        there = len(_images(folder / part.replace('.', '/')))
-        if there != count:
-            raise InputError(
-                f'{folder}/{part.replace(".", "/")} holds {there} of its '
-                f'{count} images; {advice}'
-            )
-
-
-def draw_pair(
-    root: str | os.PathLike, name: str, pair: Pair, seed: int
-) -> pathlib.Path:
-    """Draws a pair given by its knobs; see `draw`."""
-    parent = pathlib.Path(root).expanduser().absolute() / 'synthetic'
-    folder, record = parent / f'{name}-{seed}', _record(name, pair, seed)
-    if not folder.exists():
-        _logger.info('drawing the synthetic pair %s into %s', name, folder)
-        # A sibling, so that the rename stays on one file system; named at
-        # random, so that nothing a killed process left behind is in the way.
-        draft = parent / f'.{folder.name}.{uuid.uuid4().hex}.tmp'
-        try:
-            record['images'] = {
-                role: _draw_domain(draft / role, domain, knobs, seed)
-                for domain, (role, knobs) in enumerate(_by_role(pair))
-            }
-            text = json.dumps(record, indent=2) + '\n'
-            (draft / _RECORD).write_text(text, encoding='utf-8')
-            del record['images']
-            try:
-                draft.rename(folder)
-            except OSError:
-                # Another process was faster; what it drew is verified below.
-                if not folder.exists():
-                    raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    _verify(folder, record)
-    return folder
-
-
-def draw(
-    root: str | os.PathLike, pair: str = 'demo', seed: int = 0
-) -> pathlib.Path:
-    """Draws both domains of a pair, unless they are there already.
-
-    The folder appears whole or not at all, also when the drawing is killed
-    or when two processes draw at once.
-
-    Args:
-        root: The folder of all data sets (torchreid's ``data.root``).
-        pair: A name in ``PAIRS``.
-        seed: Of everything that is drawn.
-
-    Returns:
-        ``<root>/synthetic/<pair>-<seed>``.
-
-    Raises:
-        InputError: The pair or the seed is not allowed, or what lies in the
-            folder was drawn with other knobs or is not complete.
-    """
-    return draw_pair(root, pair, _check(pair, seed), seed)
-
-
-def _images(folder: pathlib.Path) -> list[str]:
-    """The names of the images in a folder, sorted."""
-    if not folder.is_dir():
-        return []
-    return sorted(name for name in os.listdir(folder) if _NAME.fullmatch(name))
-
-
 def _read(folder: pathlib.Path) -> list[tuple[str, int, int]]:
     items = []
-    for name in _images(folder):
+    for name in image_names(folder):
         # Of the name alone: torchreid's readers search the whole path.
-        number, camera = map(int, _NAME.fullmatch(name).groups())
+        number, camera = map(int, NAME.fullmatch(name).groups())
         items.append((str(folder / name), number, camera - 1))
     return items
 

@@ -5,7 +5,7 @@ family, clothes palette, colour cast); the cameras of one domain differ by
 white balance, gain and gamma.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 FAMILIES = ('street', 'indoor', 'park')
 
@@ -112,14 +112,6 @@ class DomainKnobs:
         if len(self.cast) != 3 or min(self.cast) <= 0:
             raise ValueError(f'cast={self.cast} is not 3 positive factors')
 
-    def differences(self, other: 'DomainKnobs') -> list[str]:
-        """Names the knobs in which two domains differ."""
-        return [
-            field.name
-            for field in fields(self)
-            if getattr(self, field.name) != getattr(other, field.name)
-        ]
-
 
 Pair = tuple[DomainKnobs, DomainKnobs]
 
@@ -147,16 +139,16 @@ _INDOOR = DomainKnobs(
     grey_share=0.28,
     hue_band=(0.45, 0.8),
     hue_share=0.5,
-    cast=(0.85, 1.0, 1.15),
-    contrast=0.85,
+    cast=(0.75, 1.0, 1.2),
+    contrast=0.7,
     white_balance=0.03,
-    gain=(0.75, 0.95),
+    gain=(0.65, 0.85),
     gamma=(0.95, 1.15),
     crop_jitter=0.04,
     occlusion=0.05,
-    clutter=0.15,
+    clutter=0.1,
     shade=0.1,
-    resolution=0.9,
+    resolution=1.0,
     blur=0.3,
     noise=3.0,
     jpeg_quality=85,

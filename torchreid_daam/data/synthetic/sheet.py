@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from torchreid_daam.data.synthetic.dataset import (
+from torchreid_daam.data.synthetic.drawing import (
     DOMAINS,
-    _check,
+    find_pair,
     make_cameras,
     make_person,
     person_ids,
@@ -35,7 +35,7 @@ def contact_sheet(
         (H, W, 3) uint8 RGB.
     """
     blocks = []
-    for domain, knobs in enumerate(_check(pair, seed)):
+    for domain, knobs in enumerate(find_pair(pair, seed)):
         if DOMAINS[domain] not in domains:
             continue
         views = list(make_cameras(seed, domain, knobs).items())[:cameras]

@@ -1,0 +1,551 @@
+"""model.py: what comes out, what is kept, what is refused."""
+
+import warnings
+
+import pytest
+import torch
+import torchreid
+from torch import nn
+from torch.nn.parallel import scatter_gather
+
+from torchreid_daam import DAAM, DAAMOutput, build_daam, load_model
+from torchreid_daam.attention import GATES
+from torchreid_daam.errors import InputError
+from torchreid_daam.model import RECORD_LENGTH, decode_record, load_weights
+from torchreid_daam.runs.checkpoint import read_checkpoint, save_checkpoint
+
+SMALL = {'embed_dim': 6, 'reduction': 4, 'seed': 0}
+CLASSES, CLUSTERS = 3, 5
+
+
+def make(loss='daam', **options):
+    options = {**SMALL, 'pretrained': False, **options}
+    return build_daam('resnet_tiny', CLASSES, CLUSTERS, loss, **options)
+
+
+def images(count=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 3, 32, 16, generator=generator)
+
+
+def weights(model, prefix=''):
+    return {
+        name: value.clone()
+        for name, value in model.state_dict().items()
+        if name.startswith(prefix) and name != 'record'
+    }
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(
+        torch.equal(one[name], other[name]) for name in one
+    )
+
+
+def shuffled(model):
+    """The model with weights that no builder draws."""
+    generator = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn(p.shape, generator=generator) / 10)
+        for name, b in model.named_buffers():
+            if name.endswith('running_mean'):
+                b.normal_(generator=generator)
+    return model
+
+
+def saved(model, path, **more):
+    save_checkpoint(path, {'state_dict': model.state_dict(), **more})
+    return str(path)
+
+
+def refusal(call, *args):
+    with pytest.raises(InputError) as caught:
+        call(*args)
+    text = str(caught.value)
+    assert len(text.splitlines()) == 1
+    return text
+
+
+# Outputs
+
+
+@pytest.mark.parametrize('gate', GATES)
+@pytest.mark.parametrize('dsp_branch', [True, False])
+@pytest.mark.parametrize('attention', ['residual', 'independent', 'none'])
+def test_outputs(attention, dsp_branch, gate):
+    model = make(attention=attention, dsp_branch=dsp_branch, gate=gate)
+    output = model(images())
+    assert type(output) is DAAMOutput
+    assert shapes(output) == {
+        'y_s': (4, CLASSES),
+        'y_t': (4, CLUSTERS),
+        'y_nominal': (4, 1),
+        'y_domain': (4, 2) if dsp_branch else None,
+        'feat_dsh': (4, 6),
+        'feat_dsp': (4, 6) if dsp_branch else None,
+    }
+    sum(v.sum() for v in output if v is not None).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+    v = model.eval()(images())
+    assert type(v) is torch.Tensor and v.shape == (4, 6)
+
+
+def shapes(output):
+    return {
+        name: None if value is None else tuple(value.shape)
+        for name, value in output._asdict().items()
+    }
+
+
+@pytest.mark.parametrize('attention', ['residual', 'independent', 'none'])
+def test_stock_losses(attention):
+    x, state = images(), None
+    for loss in ('softmax', 'triplet', 'daam'):
+        model = make(loss, attention=attention)
+        state = state or model.state_dict()
+        model.load_state_dict({**model.state_dict(), **state}, strict=False)
+        if loss == 'softmax':
+            y_s = model(x)
+            assert y_s.shape == (4, CLASSES)
+        elif loss == 'triplet':
+            y, v = model(x)
+            assert torch.equal(y, y_s) and v.shape == (4, 6)
+        else:
+            output = model(x)
+            assert torch.equal(output.y_s, y_s)
+            assert torch.equal(output.feat_dsh, v)
+
+
+@pytest.mark.parametrize('loss', ['softmax', 'triplet'])
+def test_stock_losses_build_no_head_that_they_do_not_train(loss):
+    names = dict(make(loss).named_children())
+    assert not {'classifier_t', 'nominal', 'domain'} & set(names)
+
+
+def test_residual_splits_the_map():
+    model = make(attention='residual')
+    f = torch.randn(2, 128, 4, 2)
+    f_dsh, f_dsp = model.separate(f)
+    assert torch.allclose(f_dsh + f_dsp, f, atol=1e-6)
+    assert not torch.allclose(f_dsh, f_dsp)
+
+
+def test_independent_does_not_and_none_keeps_the_map():
+    f = torch.randn(2, 128, 4, 2)
+    f_dsh, f_dsp = make(attention='independent').separate(f)
+    assert not torch.allclose(f_dsh + f_dsp, f, atol=1e-3)
+    model = make(attention='none')
+    assert all(part is f for part in model.separate(f))
+
+
+def test_the_heads_belong_to_their_branch():
+    model = make()
+    output = model(images())
+    for y, head, v in (
+        (output.y_s, model.classifier_s, output.feat_dsh),
+        (output.y_t, model.classifier_t, output.feat_dsh),
+        (output.y_nominal, model.nominal, output.feat_dsh),
+        (output.y_domain, model.domain, output.feat_dsp),
+    ):
+        wanted = v @ head.weight.T + head.bias
+        assert torch.allclose(y, wanted, atol=1e-6)
+
+
+def test_a_branch_by_hand():
+    """GAP, FC, BN, ReLU in this order (section 3.2)."""
+    model = shuffled(make(attention='none')).eval()
+    x = images()
+    with torch.no_grad():
+        f = model.backbone.featuremaps(x)
+        branch = model.branch_dsh
+        for image, found in zip(f, model(x)):
+            pooled = [channel.mean() for channel in image]
+            for j, value in enumerate(found):
+                v = branch.fc.bias[j] + sum(
+                    w * p for w, p in zip(branch.fc.weight[j], pooled)
+                )
+                v = v - branch.bn.running_mean[j]
+                v = v / (branch.bn.running_var[j] + branch.bn.eps).sqrt()
+                v = v * branch.bn.weight[j] + branch.bn.bias[j]
+                assert value == pytest.approx(max(float(v), 0), abs=1e-4)
+
+
+# Parts
+
+
+@pytest.mark.parametrize(
+    ('options', 'wanted'),
+    [
+        ({}, 'attention branch_dsp nominal domain'),
+        ({'attention': 'none'}, 'branch_dsp nominal domain'),
+        (
+            {'attention': 'independent'},
+            'attention attention_dsp branch_dsp nominal domain',
+        ),
+        ({'dsp_branch': False}, 'attention nominal'),
+        (
+            {'attention': 'independent', 'dsp_branch': False},
+            'attention nominal',
+        ),
+        ({'nominal_head': False}, 'attention branch_dsp domain'),
+    ],
+)
+def test_a_part_that_is_off_builds_nothing_and_moves_nothing(options, wanted):
+    always = {'backbone', 'branch_dsh', 'classifier_s', 'classifier_t'}
+    model, full = make(**options), make()
+    children = dict(model.named_children())
+    assert set(children) == always | set(wanted.split())
+    for name in set(children) & set(dict(full.named_children())):
+        one, other = weights(model, f'{name}.'), weights(full, f'{name}.')
+        assert one and equal(one, other), name
+
+
+def test_initial_weights_are_keyed():
+    torch.manual_seed(0)
+    one = weights(make(seed=7))
+    torch.rand(5)
+    assert equal(weights(make(seed=7)), one)
+    assert not equal(weights(make(seed=8)), one)
+    # Two parts of one shape start differently.
+    branches = [
+        weights(make(), f'branch_{kind}.fc') for kind in ('dsh', 'dsp')
+    ]
+    one, other = [branch.popitem()[1] for branch in branches]
+    assert not torch.equal(one, other)
+
+
+def test_building_leaves_the_global_generator_alone():
+    torch.manual_seed(3)
+    wanted = torch.rand(2)
+    torch.manual_seed(3)
+    make()
+    assert torch.equal(torch.rand(2), wanted)
+
+
+def test_without_a_seed_the_global_generator_decides():
+    torch.manual_seed(4)
+    one, two = weights(make(seed=None)), weights(make(seed=None))
+    torch.manual_seed(4)
+    assert equal(weights(make(seed=None)), one)
+    assert not equal(one, two)
+
+
+def test_the_backbones_own_classifier_is_not_kept():
+    names = dict(make().backbone.named_children())
+    assert 'classifier' not in names and 'layer4' in names
+
+
+def test_no_bare_parameter():
+    """torchreid's freezing and staged rates see direct children only."""
+    model = make(attention='independent')
+    below = [p for c in model.children() for p in c.parameters()]
+    assert len(below) == len(list(model.parameters()))
+    assert list(dict(model.named_buffers(recurse=False))) == ['record']
+
+
+@pytest.mark.parametrize('option', ['loss', 'attention', 'gate'])
+def test_unknown_options(option):
+    with pytest.raises(ValueError, match=f"{option}='wrong' is none of"):
+        make(**{option: 'wrong'})
+
+
+# torchreid's tools
+
+
+def test_staged_learning_rates_cover_every_parameter_once():
+    model = make()
+    new = [name for name, _ in model.named_children() if name != 'backbone']
+    optimizer = torchreid.optim.build_optimizer(
+        model, 'sgd', 0.1, staged_lr=True, new_layers=new, base_lr_mult=0.1
+    )
+    base, rest = optimizer.param_groups
+    assert (base['lr'], rest['lr']) == (pytest.approx(0.01), 0.1)
+    ids = [id(p) for p in base['params'] + rest['params']]
+    assert sorted(ids) == sorted(id(p) for p in model.parameters())
+    backbone = {id(p) for p in model.backbone.parameters()}
+    assert {id(p) for p in base['params']} == backbone
+
+
+def test_open_layers():
+    model = make()
+    torchreid.utils.open_specified_layers(model, ['classifier_s'])
+    open_ = [n for n, p in model.named_parameters() if p.requires_grad]
+    assert open_ == ['classifier_s.weight', 'classifier_s.bias']
+    model(images()).y_s.sum().backward()
+    assert model.classifier_s.weight.grad is not None
+    torchreid.utils.open_all_layers(model)
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_dataparallel_gathers_the_output(monkeypatch):
+    """On the CPU: with a plain `cat` in place of the copy between GPUs."""
+
+    class Cat:
+        @staticmethod
+        def apply(device, dim, *tensors):
+            return torch.cat(tensors, dim)
+
+    monkeypatch.setattr(scatter_gather, 'Gather', Cat)
+    model = make(dsp_branch=False)
+    outputs = [model(images(2, seed)) for seed in (0, 1)]
+    joint = scatter_gather.gather(outputs, 0)
+    assert type(joint) is DAAMOutput
+    assert joint.y_domain is None and joint.feat_dsp is None
+    assert torch.equal(joint.y_t, torch.cat([o.y_t for o in outputs]))
+
+
+def test_dataparallel_on_the_cpu(tmp_path):
+    model = shuffled(make()).eval()
+    wrapped = nn.DataParallel(model)
+    assert torch.equal(wrapped(images()), model(images()))
+    path = saved(wrapped, tmp_path / 'x.pth')
+    assert equal(weights(load_model(path)), weights(model))
+    again = make()
+    load_weights(again, path, 'model.load_weights')
+    assert equal(weights(again), weights(model))
+
+
+def test_parameters_on_another_device_are_no_assumption():
+    with torch.device('meta'):
+        x = torch.empty(2, 3, 32, 16)
+    model = make().to('meta')
+    assert model(x).feat_dsh.shape == (2, 6)
+
+
+# The record
+
+
+def test_the_record_is_a_tensor_of_fixed_length():
+    model = make(gate='literal')
+    record = model.state_dict()['record']
+    assert record.dtype == torch.uint8 and len(record) == RECORD_LENGTH
+    assert decode_record(record) == {
+        'format': 1,
+        'backbone': 'resnet_tiny',
+        'embed_dim': 6,
+        'reduction': 4,
+        'attention': 'residual',
+        'dsp_branch': True,
+        'gate': 'literal',
+        'last_stride': 0,
+    }
+    assert len(make(attention='none').record) == RECORD_LENGTH
+
+
+@pytest.mark.parametrize('content', [b'', b'{', b'\xff' * 4])
+def test_a_broken_record(content):
+    record = torch.tensor([*content], dtype=torch.uint8)
+    assert 'is broken' in refusal(decode_record, record)
+
+
+@pytest.mark.parametrize('loss', ['daam', 'softmax', 'triplet'])
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        {'attention': 'independent', 'gate': 'harmonious'},
+        {'attention': 'none', 'dsp_branch': False},
+        {'nominal_head': False, 'reduction': 8},
+    ],
+)
+def test_load_model_rebuilds(tmp_path, loss, options):
+    model = shuffled(make(loss, **options)).eval()
+    path = saved(model, tmp_path / 'x.pth', epoch=3)
+    again = load_model(path)
+    assert not again.training
+    assert again.architecture == model.architecture
+    assert equal(weights(again), weights(model))
+    assert torch.equal(again(images()), model(images()))
+
+
+def test_load_model_of_a_runs_folder(tmp_path):
+    model = shuffled(make()).eval()
+    saved(model, tmp_path / 'checkpoints' / 'selected.pth')
+    assert torch.equal(load_model(tmp_path)(images()), model(images()))
+
+
+def test_load_model_keeps_the_last_stride(tmp_path):
+    model = build_daam(
+        'resnet18', 2, 2, 'softmax', pretrained=False, last_stride=1, **SMALL
+    ).eval()
+    path = saved(model, tmp_path / 'x.pth')
+    x = torch.randn(1, 3, 64, 32, generator=torch.Generator().manual_seed(0))
+    assert model.backbone.featuremaps(x).shape[2:] == (4, 2)
+    assert torch.equal(load_model(path)(x), model(x))
+
+
+def test_load_model_refuses_other_files(tmp_path):
+    path = saved(nn.Linear(2, 2), tmp_path / 'x.pth')
+    text = refusal(load_model, path)
+    assert 'no record of a DAAM model' in text
+    assert 'model.backbone_weights' in text
+    assert 'no such file' in refusal(load_model, str(tmp_path / 'gone'))
+
+
+def test_load_model_refuses_a_later_format(tmp_path):
+    model = make()
+    text = b'{"format": 2, "backbone": "resnet_tiny", "novelty": 1}'
+    state = model.state_dict()
+    state['record'] = torch.tensor(
+        [*text.ljust(RECORD_LENGTH)], dtype=torch.uint8
+    )
+    save_checkpoint(tmp_path / 'x.pth', state)
+    assert 'format' in refusal(load_model, str(tmp_path / 'x.pth'))
+
+
+OTHERS = {
+    'backbone': 'resnet18',
+    'embed_dim': 7,
+    'reduction': 8,
+    'attention': 'independent',
+    'gate': 'literal',
+    'dsp_branch': False,
+    'last_stride': 1,
+}
+
+
+def make_other(field):
+    if field == 'backbone':
+        return build_daam(
+            'resnet18', CLASSES, CLUSTERS, pretrained=False, **SMALL
+        )
+    return make(**{field: OTHERS[field]})
+
+
+@pytest.mark.parametrize('field', OTHERS)
+def test_weights_of_another_architecture(tmp_path, field):
+    path = saved(make_other(field), tmp_path / 'x.pth')
+    model = make()
+    before = weights(model)
+    own = model.architecture[field]
+    wanted = f'{field}={OTHERS[field]!r} in the file, {own!r} in the model'
+    state = read_checkpoint(path)['state_dict']
+    assert wanted in refusal(model.load_state_dict, state)
+    load = torchreid.utils.load_pretrained_weights
+    assert wanted in refusal(load, model, path)
+    text = refusal(load_weights, model, path, 'model.load_weights')
+    assert wanted in text and text.startswith(f'model.load_weights={path}')
+    assert equal(weights(model), before)
+
+
+# Loading with other heads
+
+
+def test_load_weights_keeps_heads_of_other_sizes_fresh(tmp_path):
+    source = shuffled(make())
+    path = saved(source, tmp_path / 'x.pth')
+    model = build_daam('resnet_tiny', 9, 11, pretrained=False, **SMALL)
+    fresh = weights(model)
+    load_weights(model, path, 'model.load_weights')
+    for name in ('classifier_s', 'classifier_t'):
+        part = {k: v for k, v in fresh.items() if k.startswith(name)}
+        assert equal(weights(model, name), part)
+    for name in ('backbone', 'attention', 'branch_', 'nominal', 'domain'):
+        assert equal(weights(model, name), weights(source, name))
+
+
+def test_load_weights_of_a_stock_engines_model(tmp_path):
+    source = shuffled(make('softmax'))
+    path = saved(source, tmp_path / 'model.pth.tar-1')
+    model = make()
+    load_weights(model, path, 'model.load_weights')
+    assert equal(weights(model, 'classifier_s'), weights(source, 'classifier'))
+    assert equal(weights(model, 'branch'), weights(source, 'branch'))
+    # The other way round the heads of DAAM are left out.
+    path = saved(shuffled(make()), tmp_path / 'x.pth')
+    load_weights(source, path, 'model.load_weights')
+
+
+def test_load_weights_refuses_a_plain_backbone(tmp_path):
+    backbone = torchreid.models.build_model('resnet18', 2, pretrained=False)
+    path = saved(backbone, tmp_path / 'x.pth')
+    text = refusal(load_weights, make(), path, 'model.load_weights')
+    assert text.startswith(f'model.load_weights={path}: not a *_daam')
+    assert 'model.backbone_weights' in text and 'pretrain_epoch' in text
+
+
+def test_load_weights_names_what_is_missing(tmp_path):
+    state = make().state_dict()
+    del state['branch_dsh.fc.weight']
+    save_checkpoint(tmp_path / 'x.pth', state)
+    path = str(tmp_path / 'x.pth')
+    text = refusal(load_weights, make(), path, 'model.load_weights')
+    assert 'branch_dsh.fc.weight' in text
+
+
+# The K-way head
+
+
+def test_set_num_clusters_in_place():
+    model = make()
+    old = list(model.classifier_t.parameters())
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    model(images()).y_t.sum().backward()
+    model.set_num_clusters(8, seed=1)
+    assert [id(p) for p in model.classifier_t.parameters()] == [
+        id(p) for p in old
+    ]
+    assert model.classifier_t.out_features == 8
+    assert all(p.grad is None for p in old)
+    assert model.classifier_t.weight.shape == (8, 6)
+    assert not model.classifier_t.bias.any()
+    # The optimiser that was built earlier trains the new head.
+    before = model.classifier_t.weight.clone()
+    y = model(images()).y_t
+    assert y.shape == (4, 8)
+    y.square().sum().backward()
+    optimizer.step()
+    assert not torch.equal(model.classifier_t.weight, before)
+
+
+def test_set_num_clusters_is_seeded():
+    heads = []
+    for seed in (1, 1, 2):
+        model = make()
+        torch.rand(seed)
+        model.set_num_clusters(4, seed)
+        heads.append(model.classifier_t.weight.detach().clone())
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+
+
+def test_a_start_at_the_centres_answers_with_the_nearest():
+    generator = torch.Generator().manual_seed(0)
+    centers = torch.randn(7, 6, generator=generator)
+    centers *= torch.linspace(0.2, 3, 7)[:, None]  # unequal lengths
+    v = torch.randn(50, 6, generator=generator)
+    model = make()
+    model.set_num_clusters(7, centers=centers.double())
+    answers = model.classifier_t(v).argmax(1).tolist()
+    for point, answer in zip(v, answers):
+        distances = [float((point - c).square().sum()) for c in centers]
+        assert answer == distances.index(min(distances))
+    assert len(set(answers)) > 2
+
+
+def test_loading_a_saved_head_of_another_round(tmp_path):
+    model = make()
+    model.set_num_clusters(9)
+    again = load_model(saved(model, tmp_path / 'x.pth'))
+    assert again.classifier_t.out_features == 9
+
+
+def test_gradients_reach_the_attention_from_the_source_alone():
+    """Pretraining runs through A (Eq. 6 alone)."""
+    model = make()
+    model(images()).y_s.sum().backward()
+    gradients = [p.grad for p in model.attention.parameters()]
+    assert any(g is not None and g.abs().sum() > 0 for g in gradients)
+
+
+def test_nothing_warns():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        make().eval()(images())
+
+
+def test_the_class_and_the_function_build_the_same():
+    model = DAAM('resnet_tiny', CLASSES, CLUSTERS, pretrained=False, **SMALL)
+    assert equal(weights(model), weights(make()))
