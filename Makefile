@@ -27,7 +27,7 @@ help: ## this list
 	@echo 'and bench.'
 
 venv: $(VENV)/.installed ## virtual environment in .venv with the tested versions
-demo: venv ## the main job on embedded data; PRESET=market2duke, SEED=1
+demo: venv ## the main job on embedded data; PRESET=market2duke-fast, SEED=1
 	$(VENV)/bin/python projects/daam/main.py \
 		--config-file projects/daam/configs/$(PRESET).yaml \
 		$(if $(SEED),train.seed $(SEED) data.synthetic.seed $(SEED) data.save_dir log/$(PRESET)-$(SEED)) $(ARGS)

@@ -57,6 +57,7 @@ def make_engine(root, save_dir, workers=0, kind=ImageDAAMEngine, **options):
         'rounds': 2,
         'round_epoch': 2,
         'labeller': KMeansLabeller(CLUSTERS),
+        'terms': DAAMLoss(),
         'seed': SEED,
         **options,
     }
@@ -204,6 +205,28 @@ class TestAlgorithm1:
             ('final', 1),
         ]
         assert (tmp_path / 'checkpoints' / 'selected.pth').is_file()
+
+    def test_resuming_settled_rounds_ends_them_again(self, root, tmp_path):
+        class Settled(KMeansLabeller):
+            def __call__(self, features, cameras, previous, generator):
+                if previous is not None:
+                    return previous
+                return super().__call__(features, cameras, None, generator)
+
+        options = {
+            'labeller': Settled(CLUSTERS),
+            'rounds': 3,
+            'round_epoch': 1,
+            'stop_agreement': 0.9,
+        }
+        engine = make_engine(root, tmp_path, **options)
+        run(engine, tmp_path)
+        state = torch.load(
+            tmp_path / 'checkpoints' / 'last.pth', weights_only=True
+        )
+        again = make_engine(root, tmp_path, **options)
+        run(again, tmp_path, start_epoch=again.resume(state))
+        assert again.folder.results.rows == engine.folder.results.rows
 
     def test_images_left_out_are_not_trained_on(self, root, tmp_path):
         class Half(KMeansLabeller):
@@ -508,6 +531,41 @@ class TestCheckpoint:
         run(other, tmp_path / 'again', test_only=True)
         again = other.folder.results.find('final')
         assert again['mAP'] == final['mAP']
+
+    def test_selected_is_never_of_the_middle_of_a_round(self, root, tmp_path):
+        class Killed(Exception):
+            pass
+
+        engine = make_engine(root, tmp_path)
+        original = engine.forward_backward
+
+        def kill(data):
+            if engine.epoch == 2:
+                raise Killed
+            return original(data)
+
+        engine.forward_backward = kill
+        with pytest.raises(Killed):
+            run(engine, tmp_path, eval_freq=1)
+        epochs = {
+            name: torch.load(
+                tmp_path / 'checkpoints' / f'{name}.pth', weights_only=True
+            )['epoch']
+            for name in ('last', 'selected')
+        }
+        assert epochs == {'last': 2, 'selected': 1}
+
+    def test_other_target_images_are_refused(self, root, tmp_path):
+        engine = make_engine(root, tmp_path, rounds=1)
+        run(engine, tmp_path)
+        state = torch.load(
+            tmp_path / 'checkpoints' / 'last.pth', weights_only=True
+        )
+        labels = state['pseudo_labels']
+        for name in ('labels', 'weights'):
+            labels[name] = labels[name][:-1]
+        with pytest.raises(ValueError, match='target images'):
+            make_engine(root, tmp_path).resume(state)
 
     @pytest.mark.parametrize('eval_freq', [-1, 1])
     def test_resume_goes_on_where_it_stopped(

@@ -13,7 +13,7 @@ from torchreid_daam.runs import environment
 
 def test_describe(monkeypatch):
     monkeypatch.setattr('sys.argv', ['main.py', '--dry-run'])
-    found = environment.describe(time.time() - 5, {'source': 'ab'})
+    found = environment.describe(time.time() - 5, 'cpu', {'source': 'ab'})
     json.dumps(found)
     assert found['command'] == ['main.py', '--dry-run']
     assert 5 <= found['seconds'] < 10
@@ -28,7 +28,7 @@ def test_describe(monkeypatch):
 
 def test_a_package_that_is_not_there_is_null(monkeypatch):
     monkeypatch.setattr(environment, 'PACKAGES', ('no-such-package',))
-    found = environment.describe(0, {})
+    found = environment.describe(0, 'cpu', {})
     assert found['versions'] == {'no-such-package': None}
 
 
@@ -44,9 +44,9 @@ def test_peak_memory_is_that_of_a_process_with_torch():
 
 
 def test_footer():
-    line = environment.footer(time.time() - 61)
+    line = environment.footer(time.time() - 61, 'cpu')
     assert re.fullmatch(
-        r'6[12] s on \d+ of \d+ cores \(.+\), \d+\.\d\d GB at most', line
+        r'6[12] s on \d+ of \d+ cores \(CPU\), \d+\.\d\d GB at most', line
     )
 
 
@@ -56,4 +56,4 @@ def test_without_the_resource_module(monkeypatch, what):
     if what == 'peak_memory':
         assert environment.peak_memory() is None
     else:
-        assert 'GB' not in environment.footer(time.time())
+        assert 'GB' not in environment.footer(time.time(), 'cpu')

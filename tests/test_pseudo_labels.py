@@ -310,3 +310,26 @@ def test_agreement_leaves_out_what_either_left_out():
     assert agreement(labels, np.full(6, -1)) == 0
     with pytest.raises(ValueError, match='6 labels .* with 5'):
         agreement(labels, previous[:5])
+
+
+def test_means_of_clusters_by_hand():
+    labels = PseudoLabels(
+        labels=np.array([0, 2, 0, -1]),
+        weights=np.ones(4, np.float32),
+        centers=np.zeros((3, 1), np.float32),
+    )
+    features = np.array([[1.0, 0.0], [5.0, 5.0], [3.0, 4.0], [9.0, 9.0]])
+    expected = [[2.0, 2.0], [0.0, 0.0], [5.0, 5.0]]
+    assert labels.means(features).tolist() == expected
+
+
+def test_tensors_and_back():
+    labels = PseudoLabels(
+        labels=np.array([0, 1]),
+        weights=np.array([0.5, 0.25], np.float32),
+        centers=np.eye(2, dtype=np.float32),
+    )
+    again = PseudoLabels.from_tensors(labels.as_tensors())
+    for there, here in zip(again, labels, strict=True):
+        assert there.dtype == here.dtype
+        assert (there == here).all()

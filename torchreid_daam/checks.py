@@ -10,7 +10,7 @@ from torch import nn
 from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
-from torchreid_daam.config import check_values
+from torchreid_daam.config import check_values, get_default_config
 from torchreid_daam.errors import InputError
 
 # torchreid searches this in the whole path of an image, not in its name.
@@ -149,6 +149,19 @@ def _check_daam(cfg: CN) -> None:
             'train.pretrain_epoch=0: needs a *_daam checkpoint in '
             'model.load_weights, else 1 or more'
         )
+    if cfg.test.evaluate and not given:
+        raise InputError(
+            'test.evaluate=True: needs a checkpoint in model.load_weights or '
+            'model.resume'
+        )
+    weights = cfg.loss.daam
+    if cfg.train.rounds and not (
+        weights.weight_reid_s or weights.weight_reid_t
+    ):
+        raise InputError(
+            'loss.daam.weight_reid_s=0 and weight_reid_t=0: one of them has '
+            'to be more, there is nothing to learn otherwise'
+        )
     if cfg.train.pretrain_epoch and not cfg.loss.daam.weight_reid_s:
         raise InputError(
             'loss.daam.weight_reid_s=0: nothing to pretrain with; '
@@ -162,6 +175,18 @@ def _check_daam(cfg: CN) -> None:
 
 
 def _check_stock(cfg: CN) -> None:
+    if cfg.device == 'mps':
+        raise InputError(
+            f"device=mps: torchreid's {cfg.loss.name} engine knows cpu and "
+            'cuda only'
+        )
+    plain = not cfg.model.name.endswith(registry.SUFFIX)
+    for key in ('backbone_weights', 'last_stride'):
+        if plain and cfg.model[key]:
+            raise InputError(
+                f'model.{key}={cfg.model[key]}: has no effect on '
+                f'{cfg.model.name}; only *{registry.SUFFIX} models take it'
+            )
     if cfg.train.max_epoch == 0 and not cfg.test.evaluate:
         raise InputError(
             f'train.max_epoch=0: loss.name {cfg.loss.name} needs 1 or more'
@@ -206,6 +231,8 @@ def check_data(cfg: CN, datamanager: Any) -> None:
             )
     if cfg.loss.name != 'daam':
         return
+    if not cfg.data.load_train_targets:
+        return
     images = len(datamanager.train_loader_t.dataset)
     clusters = cfg.pseudo_labels.num_clusters
     if clusters > images:
@@ -227,11 +254,11 @@ def check_layers(cfg: CN, model: nn.Module) -> None:
         used.append(('open_layers', cfg.train.open_layers))
     if cfg.train.staged_lr:
         used.append(('new_layers', cfg.train.new_layers))
-    optional = ('attention', 'branch_dsp', 'nominal', 'domain')
     for key, names in used:
-        default = key == 'new_layers' and set(optional) <= set(names)
+        # Of the default list, parts that are switched off don't exist.
+        default = names == get_default_config().train[key]
         for name in names:
-            if name in children or (default and name in optional):
+            if name in children or default:
                 continue
             raise InputError(
                 f'train.{key}={name}: no layer of {cfg.model.name}; allowed '

@@ -22,12 +22,9 @@ from torchreid_daam.data.paired import joint_batch
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.evaluation.health import round_figures
 from torchreid_daam.evaluation.ranks import Ranks, recorded_ranks
-from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.pseudo_labels import (
-    KMeansLabeller,
     PseudoLabels,
     agreement,
-    cluster_means,
 )
 from torchreid_daam.randomness import key_generator, key_seed
 from torchreid_daam.runs.checkpoint import (
@@ -64,14 +61,16 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         rounds: iterations of Algorithm 1.
         round_epoch: epochs of each.
         labeller: ``(features, cameras, previous, generator) ->
-            PseudoLabels``; the default is Eq. 7 and 9 with K = 650.
+            PseudoLabels``, such as ``KMeansLabeller``.
         sampler: ``(labels, cameras, generator) -> indices`` of the target.
         sampler_s: the same for the source.
-        terms: ``(output, batch) -> {name: scalar}`` with ``total(terms)``;
-            the default is Eq. 12.
+        terms: ``(output, batch) -> {name: scalar}`` with ``total(terms)``,
+            such as ``DAAMLoss``.
         averager: None, or an object with ``update(model)`` after each step
             and ``applied(model)``, a context in which the model holds the
-            averaged weights, for clustering, testing and saving.
+            averaged weights, for clustering, testing and saving. It swaps
+            parameters only, never buffers: BatchNorm statistics are
+            estimated while it is applied.
         epoch_length: ``max``, ``source`` or ``target``.
         stop_agreement: adjusted Rand index between successive labels above
             which rounds end; 0 trains all of them. The paper's "stopping
@@ -86,7 +85,7 @@ class ImageDAAMEngine(torchreid.engine.Engine):
             ``save_dir`` of :meth:`run`.
 
     Raises:
-        ValueError: if the data manager has too few images for a batch.
+        ValueError: if there are rounds and no target training images.
     """
 
     def __init__(
@@ -96,13 +95,14 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         optimizer: torch.optim.Optimizer,
         scheduler: Any = None,
         use_gpu: bool = True,
+        *,
+        labeller: Callable[..., PseudoLabels],
+        terms: Callable,
         pretrain_epoch: int = 60,
         rounds: int = 7,
         round_epoch: int = 200,
-        labeller: Callable[..., PseudoLabels] | None = None,
         sampler: Order = random_order,
         sampler_s: Order = random_order,
-        terms: Callable | None = None,
         averager: Any = None,
         epoch_length: str = 'max',
         stop_agreement: float = 0.0,
@@ -118,8 +118,8 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         self.register_model('model', model, optimizer, scheduler)
         self.pretrain_epoch, self.rounds = pretrain_epoch, rounds
         self.round_epoch = round_epoch
-        self.labeller = labeller or KMeansLabeller(650)
-        self.terms = terms or DAAMLoss()
+        self.labeller = labeller
+        self.terms = terms
         self.averager = averager
         self.stop_agreement = stop_agreement
         self.adapt_bn = adapt_bn
@@ -133,6 +133,8 @@ class ImageDAAMEngine(torchreid.engine.Engine):
             epoch_length,
             persistent_workers,
         )
+        if rounds and self.domains.target is None:
+            raise ValueError('rounds need load_train_targets=True')
         self.test_loader = self.domains.test_loaders()
         self.labels: PseudoLabels | None = None
         self.scores: dict[str, Ranks] = {}
@@ -178,6 +180,8 @@ class ImageDAAMEngine(torchreid.engine.Engine):
             super().run(save_dir=save_dir, start_epoch=start_epoch, **options)
         except _Converged as converged:
             logger.info('%s', converged)
+            if not self.scores:  # resumed where the rounds had ended
+                self._scored_test(**self._test_options)
             finished, _ = self._finished(self.epoch)
             self.folder.add_rows('final', finished, self.epoch, self.scores)
             self.save_model(self.epoch - 1, self._rank1(), save_dir)
@@ -231,7 +235,9 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         generator = key_generator(self.seed, 'cluster', round_)
         cameras = self.domains.target_cameras
         previous = self.labels
-        self.labels = self.labeller(features, cameras, previous, generator)
+        labels = self.labeller(features, cameras, previous, generator)
+        self._stop_if_settled(round_, labels, previous)
+        self.labels = labels
         self.folder.write_labels(
             round_, self.labels, self.domains.target_paths, cameras
         )
@@ -239,7 +245,6 @@ class ImageDAAMEngine(torchreid.engine.Engine):
             round_,
             {'epoch': self.epoch, **round_figures(self.labels, previous)},
         )
-        self._stop_if_settled(round_, previous)
         self._restart(round_, features)
 
     def _restart(self, round_: int, features: np.ndarray) -> None:
@@ -247,7 +252,7 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         self.domains.target.set_labels(self.labels.labels, self.labels.weights)
         centers = None
         if self.head_init == 'centers':
-            centers = torch.as_tensor(cluster_means(features, self.labels))
+            centers = torch.as_tensor(self.labels.means(features))
         unwrapped(self.model).set_num_clusters(
             len(self.labels.centers),
             key_seed(self.seed, 'head', round_),
@@ -256,11 +261,14 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         self.optimizer.state.clear()
 
     def _stop_if_settled(
-        self, round_: int, previous: PseudoLabels | None
+        self,
+        round_: int,
+        labels: PseudoLabels,
+        previous: PseudoLabels | None,
     ) -> None:
         if previous is None or not self.stop_agreement:
             return
-        score = agreement(self.labels.labels, previous.labels)
+        score = agreement(labels.labels, previous.labels)
         if score > self.stop_agreement:
             raise _Converged(
                 f'labels of round {round_} agree with those before '
@@ -304,9 +312,9 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         self.optimizer.step()
         if self.averager is not None:
             self.averager.update(unwrapped(self.model))
-        # One dict for the sum and for the log.
-        summary = {name: term.item() for name, term in terms.items()}
-        return {'loss': loss.item(), **summary}
+        # One dict for the sum and for the log, one trip from the device.
+        values = torch.stack([loss, *terms.values()]).tolist()
+        return dict(zip(('loss', *terms), values, strict=True))
 
     def _progress(self) -> float:
         """Share of the adaptation done, for terms that warm up."""
@@ -326,7 +334,8 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         """
         if not self._running:
             rank1 = self._scored_test(*args, **kwargs)
-            self.folder.add_rows('final', 0, 0, self.scores)
+            if self.folder is not None:
+                self.folder.add_rows('final', 0, 0, self.scores)
             return rank1
         done = self.epoch + 1
         if done == self._recorded_at:
@@ -396,6 +405,9 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         if self.labels is not None:
             state['pseudo_labels'] = self.labels.as_tensors()
         self.folder.write_checkpoint(state, 'last')
+        done = epoch + 1
+        if done < self.pretrain_epoch or self._finished(done)[1] > 0:
+            return  # an evaluation in the middle of a stage
         with self._averaged():
             state['state_dict'] = unwrapped(self.model).state_dict()
             self.folder.write_checkpoint(state, 'selected')
@@ -410,8 +422,13 @@ class ImageDAAMEngine(torchreid.engine.Engine):
             state, unwrapped(self.model), self.optimizer, self.scheduler
         )
         self.folder.results.restore(state.get('rows', []))
-        if 'pseudo_labels' in state:
+        if 'pseudo_labels' in state and self.domains.target is not None:
             self.labels = PseudoLabels.from_tensors(state['pseudo_labels'])
+            there, here = len(self.labels.labels), self.domains.target_items
+            if there != len(here):
+                raise ValueError(
+                    f'labels of {there} target images, {len(here)} are here'
+                )
             self.domains.target.set_labels(
                 self.labels.labels, self.labels.weights
             )

@@ -16,19 +16,22 @@ def describe_plan(cfg: CN) -> str:
     """Settings, data, steps and an estimate of time, as text.
 
     The time is measured on a few steps with real images, whose effect on
-    the weights is thrown away with them.
+    the weights is thrown away with them. Embedded data is drawn, and
+    ImageNet weights are fetched, as the run itself would.
 
     Raises:
         InputError: whatever :func:`torchreid_daam.adapt` would refuse.
     """
     job = prepare(cfg)
     lines = [job.cfg.dump().rstrip(), '']
-    if cfg.loss.name == 'daam':
+    if job.cfg.test.evaluate:
+        lines.append('a test: nothing is trained')
+    elif cfg.loss.name == 'daam':
         lines += _daam_lines(job)
     else:
         steps = job.cfg.train.max_epoch * len(job.datamanager.train_loader)
         lines.append(f'{job.cfg.loss.name}: {steps} steps; time not estimated')
-    lines.append('dry run: nothing was trained or written')
+    lines.append('dry run: nothing was written to data.save_dir')
     return '\n'.join(lines)
 
 
@@ -47,7 +50,7 @@ def _daam_lines(job: Job) -> list[str]:
     everything = np.zeros(len(domains.target_items), np.int64)
     domains.target.set_labels(everything, np.ones(len(everything)))
     source = _step_seconds(job, domains.pretraining)
-    joint = _step_seconds(job, domains.adaptation)
+    joint = _step_seconds(job, domains.adaptation) if rounds else 0.0
     counts = {
         'pretraining steps': epochs * len(domains.pretraining),
         'adaptation steps': (

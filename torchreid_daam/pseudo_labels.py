@@ -37,6 +37,18 @@ class PseudoLabels(NamedTuple):
         """The fields as tensors, for a checkpoint."""
         return {k: torch.from_numpy(v) for k, v in self._asdict().items()}
 
+    def means(self, features: np.ndarray) -> np.ndarray:
+        """Mean feature (K, D) of each cluster, zero for an empty one.
+
+        Args:
+            features: f (N, D) of the same images, in any space.
+        """
+        used = self.labels >= 0
+        sums = np.zeros((len(self.centers), features.shape[1]))
+        np.add.at(sums, self.labels[used], features[used])
+        counts = np.bincount(self.labels[used], minlength=len(sums))
+        return sums / np.maximum(counts, 1)[:, None]
+
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> Self:
         """The labels that :meth:`as_tensors` gave."""
@@ -228,20 +240,6 @@ class KMeansLabeller:
                 f'features of {bad} of the {len(features)} target images '
                 'are not finite'
             )
-
-
-def cluster_means(features: np.ndarray, labels: PseudoLabels) -> np.ndarray:
-    """Mean feature (K, D) of each cluster, zero for an empty one.
-
-    Args:
-        features: f (N, D), in the space of the K-way head.
-        labels: of the same images.
-    """
-    used = labels.labels >= 0
-    sums = np.zeros((len(labels.centers), features.shape[1]))
-    np.add.at(sums, labels.labels[used], features[used])
-    counts = np.bincount(labels.labels[used], minlength=len(sums))
-    return sums / np.maximum(counts, 1)[:, None]
 
 
 def default_num_clusters(num_images: int) -> int:

@@ -34,6 +34,7 @@ from torchreid_daam.config.kwargs import (
 )
 from torchreid_daam.data import synthetic
 from torchreid_daam.data.samplers import Order, random_order
+from torchreid_daam.data.seeded import source_items
 from torchreid_daam.engine import ImageDAAMEngine
 from torchreid_daam.errors import InputError
 from torchreid_daam.evaluation.ranks import recorded_ranks
@@ -77,8 +78,7 @@ def adapt(cfg: CN) -> dict[str, Any]:
     started = time.time()
     job = prepare(cfg)
     folder = job.folder
-    if not cfg.model.resume:
-        folder.claim(training=not job.cfg.test.evaluate)
+    folder.claim(not job.cfg.test.evaluate, cfg.model.resume)
     folder.write_settings(job.cfg.dump())
     options = engine_run_kwargs(job.cfg)
     options['start_epoch'] = job.start_epoch
@@ -87,8 +87,9 @@ def adapt(cfg: CN) -> dict[str, Any]:
     else:
         _run_stock(job, options)
     folder.write_results()
-    folder.write_environment(describe(started, _digests(job)))
-    print(f'\n{folder.results.table()}\n\n{footer(started)}')
+    device = job.cfg.device
+    folder.write_environment(describe(started, device, _digests(job)))
+    print(f'\n{folder.results.table()}\n\n{footer(started, device)}')
     return folder.results.as_dict()
 
 
@@ -126,10 +127,14 @@ def _resolved(cfg: CN) -> CN:
         cfg.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     cfg.use_gpu = cfg.device == 'cuda'
     if cfg.loss.name == 'daam':
-        cfg.data.load_train_targets = True
         cfg.train.max_epoch = derived_max_epoch(cfg)
         if cfg.train.max_epoch == 0:
             cfg.test.evaluate = True
+        cfg.data.load_train_targets = not cfg.test.evaluate
+        if cfg.test.evaluate:
+            # Nothing is trained: a checkpoint's own K is taken.
+            cfg.train.rounds = 0
+            cfg.pseudo_labels.num_clusters = 1
     return cfg
 
 
@@ -234,12 +239,10 @@ def _source_order(cfg: CN, datamanager: Any) -> Order:
     name = cfg.sampler.train_sampler
     if name == 'RandomSampler':
         return random_order
+    items = source_items(datamanager.train_loader.dataset.data)
+    data = [('', *item[1:]) for item in items]
 
     def order(labels, cameras, generator):
-        data = [
-            ('', int(label), int(camera), 0)
-            for label, camera in zip(labels, cameras, strict=True)
-        ]
         with seeded(int(generator.integers(2**62))):
             sampler = torchreid.data.sampler.build_train_sampler(
                 data,
@@ -266,7 +269,7 @@ def _stock_engine(
         read_checkpoint(cfg.model.resume, 'model.resume')
         with stock_files_allowed(), _fitting(cfg.model.resume):
             start_epoch = torchreid.utils.resume_from_checkpoint(
-                cfg.model.resume, unwrapped(model), optimizer, scheduler
+                cfg.model.resume, model, optimizer, scheduler
             )
     shared = {
         'scheduler': scheduler,
@@ -294,16 +297,13 @@ def _run_stock(job: Job, options: dict[str, Any]) -> None:
 
 
 def _digests(job: Job) -> dict[str, str]:
-    """Digests of what was trained on: (file name, label) of the source."""
+    """Digests of what was trained on: (file name, label), or file names."""
     domains = getattr(job.engine, 'domains', None)
     if domains is None:
         return {}
-    return {
-        'source': digest(
-            (os.path.basename(item.path), item.pid)
-            for item in domains.source.loader.dataset.items
-        ),
-        'target': digest(
-            sorted(os.path.basename(path) for path in domains.target_paths)
-        ),
-    }
+    source = [
+        (os.path.basename(item.path), item.pid)
+        for item in domains.source.loader.dataset.items
+    ]
+    target = sorted(os.path.basename(path) for path in domains.target_paths)
+    return {'source': digest(source), 'target': digest(target)}

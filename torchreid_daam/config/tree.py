@@ -82,6 +82,7 @@ def get_default_config() -> CN:
     cfg.train.staged_lr = False  # smaller rate for the other layers
     cfg.train.new_layers = [
         'attention',
+        'attention_dsp',
         'branch_dsh',
         'branch_dsp',
         'classifier_s',

@@ -95,7 +95,6 @@ SILENT_KEYS = (
     'data.root',
     'data.workers',
     'data.load_train_targets',
-    'device',
     'use_gpu',
     'model.resume',
     'train.print_freq',

@@ -55,6 +55,7 @@ class Domains:
         )
         self.pretraining = PairedLoader(self.source)
         self.target_items: list[Item] = []
+        self.target: DomainLoader | None = None
         if datamanager.train_loader_t is not None:
             self.target_items = target_items(
                 datamanager.train_loader_t.dataset.data,

@@ -155,9 +155,8 @@ def joint_batch(
         Images (N, C, H, W), and what the loss terms look at: ``is_source``
         (N,), ``pid_s``, and with a target ``pid_t`` and ``weight_t``.
     """
-    imgs = torch.stack([part['img'] for part in data.values()], 1).flatten(
-        0, 1
-    )
+    parts = [p['img'].to(device, non_blocking=True) for p in data.values()]
+    imgs = torch.stack(parts, 1).flatten(0, 1)
     is_source = torch.tensor([name == 'source' for name in data])
     batch = {
         'is_source': is_source.repeat(len(imgs) // len(data)),
@@ -167,4 +166,4 @@ def joint_batch(
         batch['pid_t'] = data['target']['pid']
         batch['weight_t'] = data['target']['weight']
     moved = {name: value.to(device) for name, value in batch.items()}
-    return imgs.to(device), moved
+    return imgs, moved

@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from torchreid_daam.errors import InputError
+
 
 class Tee:
     """Writes to several streams.
@@ -35,11 +37,16 @@ class Tee:
 @contextlib.contextmanager
 def logged(path: Path) -> Iterator[None]:
     """Copies stdout into a file while inside."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        open(path, 'a', encoding='utf-8', buffering=1) as file,
-        contextlib.redirect_stdout(Tee(sys.stdout, file)),
-    ):
+    path = path.expanduser()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, 'a', encoding='utf-8', buffering=1)  # noqa: SIM115
+    except OSError as error:
+        raise InputError(
+            f'data.save_dir={path.parent}: {error.strerror}; a folder that '
+            'can be written to is needed'
+        ) from None
+    with file, contextlib.redirect_stdout(Tee(sys.stdout, file)):
         yield
 
 

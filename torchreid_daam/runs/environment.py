@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import multiprocessing
 import os
 import platform
 import sys
@@ -30,11 +31,14 @@ PACKAGES = (
 )
 
 
-def describe(started: float, digests: Mapping[str, str]) -> dict[str, Any]:
+def describe(
+    started: float, device: str, digests: Mapping[str, str]
+) -> dict[str, Any]:
     """What ``run.json`` holds.
 
     Args:
         started: ``time.time()`` at the run's start.
+        device: what the run used: cpu, cuda or mps.
         digests: of the data, by name.
     """
     return {
@@ -48,7 +52,7 @@ def describe(started: float, digests: Mapping[str, str]) -> dict[str, Any]:
         'threads': torch.get_num_threads(),
         'cores': os.cpu_count(),
         'peak_memory_gb': peak_memory(),
-        'device': _device(),
+        'device': _device(device),
         'digests': dict(digests),
     }
 
@@ -61,29 +65,42 @@ def digest(values: Iterable[Any]) -> str:
     return state.hexdigest()
 
 
-def footer(started: float) -> str:
+def footer(started: float, device: str) -> str:
     """The run's last line: time, threads, memory."""
     memory = peak_memory()
     used = '' if memory is None else f', {memory:.2f} GB at most'
     return (
         f'{time.time() - started:.0f} s on {torch.get_num_threads()} of '
-        f'{os.cpu_count()} cores ({_device()}){used}'
+        f'{os.cpu_count()} cores ({_device(device)}){used}'
     )
 
 
 def peak_memory() -> float | None:
-    """Peak resident memory in GB; None where it is not known.
+    """Peak resident memory of the process tree in GB; None if not known.
 
-    The process, plus the largest of its loading processes.
+    An upper bound: each process's own peak is added up, and pages that they
+    share are counted for each. Loading processes that are gone count with
+    the largest of them.
     """
     if resource is None:
         return None
     unit = 1 if sys.platform == 'darwin' else 1024
-    usage = (
+    peaks = [
         resource.getrusage(who).ru_maxrss
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return round(sum(usage) * unit / 1e9, 3)
+    ]
+    peaks += [_peak_of(p.pid) for p in multiprocessing.active_children()]
+    return round(sum(peaks) * unit / 1e9, 3)
+
+
+def _peak_of(pid: int | None) -> int:
+    """Peak resident memory of a process in KiB, 0 where it can't be read."""
+    try:
+        with open(f'/proc/{pid}/status', encoding='ascii') as file:
+            fields = dict(line.split(':', 1) for line in file)
+        return int(fields['VmHWM'].split()[0])
+    except (OSError, KeyError, ValueError):
+        return 0
 
 
 def _version(name: str) -> str | None:
@@ -93,7 +110,5 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _device() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return 'CPU'
+def _device(device: str) -> str:
+    return torch.cuda.get_device_name() if device == 'cuda' else device.upper()

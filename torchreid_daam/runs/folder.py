@@ -30,7 +30,7 @@ class RunFolder:
         data_root: str | os.PathLike = '.',
         results: Results | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.data_root = os.path.abspath(os.path.expanduser(data_root))
         self.results = results or Results()
         self.prefix = ''
@@ -57,11 +57,16 @@ class RunFolder:
         """Writes ``results.json``."""
         write_json(self._named('results.json'), self.results.as_dict())
 
-    def claim(self, training: bool) -> None:
+    def claim(self, training: bool, resumed: str = '') -> None:
         """Takes the folder without losing what an earlier run left there.
 
         A test writes beside a run, as ``test-results.json`` and so on. A
-        training overwrites only a run of the same settings and seed.
+        training overwrites only a run of the same settings and seed, or the
+        one it is resumed from.
+
+        Args:
+            training: whether the run trains.
+            resumed: the checkpoint it goes on from, if any.
 
         Raises:
             InputError: if another run's results are there.
@@ -70,6 +75,8 @@ class RunFolder:
             return
         if not training:
             self.prefix = 'test-'
+            return
+        if resumed and self.path.resolve() in Path(resumed).resolve().parents:
             return
         try:
             text = (self.path / 'results.json').read_text(encoding='utf-8')
