@@ -368,7 +368,7 @@ def hash_with(*options):
     'key',
     """
     data.save_dir data.root data.workers model.resume train.print_freq
-    device use_gpu test.eval_freq test.evaluate test.visrank
+    use_gpu test.eval_freq test.evaluate test.visrank
     """.split(),
 )
 def test_the_hash_ignores(key):
