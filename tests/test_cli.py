@@ -288,11 +288,24 @@ def test_one_line_where_workers_fail(tmp_path):
     assert done.stderr.count('\n') == 1, done.stderr
 
 
-def test_other_failures_are_not_swallowed(root, tmp_path):
+def test_other_failures_are_not_swallowed(root, tmp_path, monkeypatch):
     """So Python prints the traceback and exits with 1."""
+
+    def broken(cfg):
+        raise RuntimeError('a bug')
+
+    monkeypatch.setattr('torchreid_daam.cli.adapt', broken)
+    with pytest.raises(RuntimeError, match='a bug'):
+        adapt_main(arguments(root, save_dir=tmp_path / 'run'))
+
+
+def test_save_dir_below_a_file(root, tmp_path, outcome):
     (tmp_path / 'file').touch()
-    with pytest.raises(NotADirectoryError):
-        adapt_main(arguments(root, save_dir=tmp_path / 'file' / 'run'))
+    save_dir = tmp_path / 'file' / 'run'
+    code, _, err = outcome(*arguments(root, save_dir=save_dir))
+    assert code == 2
+    assert err.startswith(f'error: data.save_dir={save_dir}: ')
+    assert err.count('\n') == 1
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ LEVELS = {
     'engine': 2,
     'registry': 3,
     'checks': 4,
+    'stock': 4,
     'run': 4,
     'plan': 4,
     'cli': 5,

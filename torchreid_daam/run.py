@@ -1,9 +1,7 @@
 """From settings to objects to results: what a run is made of."""
 
-import contextlib
 import os
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +25,6 @@ from torchreid_daam.config.kwargs import (
     imagedata_kwargs,
     labeller_kwargs,
     loss_kwargs,
-    lr_scheduler_kwargs,
     model_kwargs,
     optimizer_kwargs,
     restart_kwargs,
@@ -36,21 +33,24 @@ from torchreid_daam.data import synthetic
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.data.seeded import source_items
 from torchreid_daam.engine import ImageDAAMEngine
-from torchreid_daam.errors import InputError
-from torchreid_daam.evaluation.ranks import recorded_ranks
 from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.model import build_daam, load_weights
 from torchreid_daam.optim import build_restart_scheduler
 from torchreid_daam.pseudo_labels import KMeansLabeller, default_num_clusters
 from torchreid_daam.randomness import seeded
 from torchreid_daam.runs.checkpoint import (
+    fitting,
     read_checkpoint,
-    stock_files_allowed,
     unwrapped,
 )
 from torchreid_daam.runs.environment import describe, digest, footer
 from torchreid_daam.runs.folder import RunFolder
 from torchreid_daam.runs.results import Results
+from torchreid_daam.stock import (
+    build_plain_model,
+    build_stock_engine,
+    run_stock,
+)
 
 
 class Job(NamedTuple):
@@ -85,7 +85,7 @@ def adapt(cfg: CN) -> dict[str, Any]:
     if cfg.loss.name == 'daam':
         job.engine.run(**options)
     else:
-        _run_stock(job, options)
+        run_stock(job.cfg, job.engine, folder, options)
     folder.write_results()
     device = job.cfg.device
     folder.write_environment(describe(started, device, _digests(job)))
@@ -113,7 +113,7 @@ def prepare(cfg: CN) -> Job:
         model = nn.DataParallel(model)
     results = Results(config_hash(cfg), cfg.train.seed)
     folder = RunFolder(cfg.data.save_dir, cfg.data.root, results)
-    build = _daam_engine if cfg.loss.name == 'daam' else _stock_engine
+    build = _daam_engine if cfg.loss.name == 'daam' else build_stock_engine
     engine, start_epoch = build(cfg, datamanager, model, folder)
     return Job(cfg, datamanager, engine, folder, start_epoch)
 
@@ -155,7 +155,7 @@ def build_datamanager(cfg: CN) -> Any:
 def build_model(cfg: CN, num_classes: int) -> nn.Module:
     """The model of the settings, with the weights they name."""
     if not cfg.model.name.endswith(registry.SUFFIX):
-        return _build_plain(cfg, num_classes)
+        return build_plain_model(cfg, num_classes)
     later = cfg.model.load_weights or cfg.model.resume
     model = build_daam(
         cfg.model.name.removesuffix(registry.SUFFIX),
@@ -167,31 +167,6 @@ def build_model(cfg: CN, num_classes: int) -> nn.Module:
     )
     if cfg.model.load_weights:
         load_weights(model, cfg.model.load_weights, 'model.load_weights')
-    return model
-
-
-def _build_plain(cfg: CN, num_classes: int) -> nn.Module:
-    """One of torchreid's own models, for its stock engines."""
-    path = cfg.model.load_weights
-    model = torchreid.models.build_model(
-        cfg.model.name,
-        num_classes=num_classes,
-        loss=cfg.loss.name,
-        pretrained=cfg.model.pretrained and not path,
-        use_gpu=cfg.use_gpu,
-    )
-    if not path:
-        return model
-    state = read_checkpoint(path, 'model.load_weights')['state_dict']
-    own = model.state_dict()
-    fits = [n for n in own if n in state and state[n].shape == own[n].shape]
-    if not fits:
-        # torchreid would warn and train from random weights.
-        raise InputError(
-            f'model.load_weights={path}: no tensor of it fits {cfg.model.name}'
-        )
-    with stock_files_allowed():
-        torchreid.utils.load_pretrained_weights(model, path)
     return model
 
 
@@ -216,22 +191,9 @@ def _daam_engine(
     start_epoch = 0
     if cfg.model.resume:
         state = read_checkpoint(cfg.model.resume, 'model.resume')
-        with _fitting(cfg.model.resume):
+        with fitting(cfg.model.resume):
             start_epoch = engine.resume(state)
     return engine, start_epoch
-
-
-@contextlib.contextmanager
-def _fitting(path: str) -> Iterator[None]:
-    """A checkpoint that is not of this model and run becomes one line."""
-    try:
-        yield
-    except (KeyError, RuntimeError, ValueError) as error:
-        reason = ' '.join(str(error).split())
-        raise InputError(
-            f'model.resume={path}: not a checkpoint of this run '
-            f'({reason[:160]})'
-        ) from None
 
 
 def _source_order(cfg: CN, datamanager: Any) -> Order:
@@ -255,45 +217,6 @@ def _source_order(cfg: CN, datamanager: Any) -> Order:
             return np.fromiter(sampler, dtype=np.int64)
 
     return order
-
-
-def _stock_engine(
-    cfg: CN, datamanager: Any, model: nn.Module, folder: RunFolder
-) -> tuple[Any, int]:
-    optimizer = torchreid.optim.build_optimizer(model, **optimizer_kwargs(cfg))
-    scheduler = torchreid.optim.build_lr_scheduler(
-        optimizer, **lr_scheduler_kwargs(cfg)
-    )
-    start_epoch = cfg.train.start_epoch
-    if cfg.model.resume:
-        read_checkpoint(cfg.model.resume, 'model.resume')
-        with stock_files_allowed(), _fitting(cfg.model.resume):
-            start_epoch = torchreid.utils.resume_from_checkpoint(
-                cfg.model.resume, model, optimizer, scheduler
-            )
-    shared = {
-        'scheduler': scheduler,
-        'use_gpu': cfg.use_gpu,
-        'label_smooth': cfg.loss.softmax.label_smooth,
-    }
-    if cfg.loss.name == 'softmax':
-        build = torchreid.engine.ImageSoftmaxEngine
-    else:
-        build = torchreid.engine.ImageTripletEngine
-        shared.update(cfg.loss.triplet)
-    return build(datamanager, model, optimizer, **shared), start_epoch
-
-
-def _run_stock(job: Job, options: dict[str, Any]) -> None:
-    """A stock engine's run; its last test becomes the rows."""
-    cfg = job.cfg
-    with registry.single_reads(), recorded_ranks() as collected:
-        job.engine.run(**options)
-    names = list(job.engine.test_loader)
-    last = zip(names, collected[-len(names) :], strict=True)
-    for name, ranks in last:
-        stage = 'supervised' if name in cfg.data.sources else 'direct'
-        job.folder.add_rows(stage, 0, cfg.train.max_epoch, {name: ranks})
 
 
 def _digests(job: Job) -> dict[str, str]:

@@ -147,3 +147,16 @@ def load_training_state(
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside ``nn.DataParallel``, or the model itself."""
     return model.module if isinstance(model, nn.DataParallel) else model
+
+
+@contextlib.contextmanager
+def fitting(path: str) -> Iterator[None]:
+    """A checkpoint that is not of this model and run becomes one line."""
+    try:
+        yield
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = ' '.join(str(error).split())
+        raise InputError(
+            f'model.resume={path}: not a checkpoint of this run '
+            f'({reason[:160]})'
+        ) from None

@@ -1,0 +1,51 @@
+"""plan.py: what a dry run says."""
+
+import re
+
+import pytest
+import torch
+
+from tiny import tiny_config
+from torchreid_daam import build_daam
+from torchreid_daam.plan import _duration, describe_plan
+from torchreid_daam.run import prepare
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    return tiny_config(tmp_path)
+
+
+def test_counts_and_steps(cfg):
+    cfg.train.pretrain_epoch, cfg.train.rounds = 3, 2
+    text = describe_plan(cfg)
+    domains = prepare(cfg).engine.domains
+    source = len(domains.source.loader.dataset)
+    target = len(domains.target_items)
+    assert f'source images: {source}\n' in text
+    assert f'target images: {target}\n' in text
+    assert f'pretraining steps: {3 * (source // 8)}\n' in text
+    longer = max(source, target) // 8
+    assert f'adaptation steps: {2 * longer}\n' in text
+    assert re.search(r'estimated time: [\d.]+ (s|min|h)', text)
+    assert not cfg.save_dir.exists()
+
+
+def test_without_rounds(cfg):
+    cfg.train.rounds = 0
+    assert 'adaptation steps: 0\n' in describe_plan(cfg)
+
+
+def test_a_test(cfg, tmp_path):
+    cfg.model.load_weights = str(tmp_path / 'weights.pth')
+    model = build_daam('resnet_tiny', 3, 2, pretrained=False)
+    torch.save(model.state_dict(), cfg.model.load_weights)
+    cfg.test.evaluate = True
+    assert 'a test: nothing is trained' in describe_plan(cfg)
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'text'), [(61, '61 s'), (600, '10 min'), (9000, '2.5 h')]
+)
+def test_duration(seconds, text):
+    assert _duration(seconds) == text
