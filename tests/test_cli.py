@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 
 import torchreid_daam
@@ -248,7 +249,10 @@ def test_dry_run_of_a_stock_engine(root, tmp_path, outcome):
 
 
 def test_dry_run_of_a_test(root, tmp_path, outcome):
-    rest = 'test.evaluate', True
+    path = tmp_path / 'model.pth'
+    model = torchreid_daam.build_daam('resnet_tiny', 4, 4, pretrained=False)
+    torch.save({'state_dict': model.state_dict()}, path)
+    rest = 'test.evaluate', True, 'model.load_weights', path
     code, _, err = outcome(*dry(root, *rest, save_dir=tmp_path / 'run'))
     assert (code, err) == (0, '')
     assert not (tmp_path / 'run').exists()
