@@ -3,7 +3,7 @@
 Each seed draws its own data and trains with its own keys, in a process of one
 thread. Supervised means the same network, augmentation, batch and pretraining
 schedule on the target's true labels, by torchreid's stock engine. Runs that
-are there already are not repeated.
+are there already are not repeated: remove them after changing the YAML file.
 
     python benchmarks/demo.py [--seeds 0 1 2 3 4] [--out log/demo] [KEY VALUE]
 """
@@ -29,25 +29,32 @@ def run(seed: int, kind: str, out: Path, options: list[str]) -> dict:
     """Runs one job unless its results are there; returns them."""
     folder = out / f'{kind}-{seed}'
     results = folder / 'results.json'
-    if not (folder / 'run.json').is_file():
-        command = [sys.executable, str(MAIN), '--config-file', str(CONFIG)]
-        if kind == 'supervised':
-            command += ['-s', 'synthetic_target', '-t', 'synthetic_target']
-            options = options + _supervised()
-        command += ['data.save_dir', str(folder), 'train.seed', str(seed)]
-        command += ['data.synthetic.seed', str(seed), *options]
+    command = [str(MAIN), '--config-file', str(CONFIG)]
+    if kind == 'supervised':
+        command += ['-s', 'synthetic_target', '-t', 'synthetic_target']
+        options = options + _supervised()
+    command += ['data.save_dir', str(folder), 'train.seed', str(seed)]
+    command += ['data.synthetic.seed', str(seed), *options]
+    record = folder / 'run.json'
+    if record.is_file():
+        if json.loads(record.read_text())['command'] != command:
+            raise SystemExit(
+                f'{folder}: holds a run of another command; choose another '
+                '--out, or remove it'
+            )
+    else:
         environment = dict(os.environ, OMP_NUM_THREADS='1')
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / 'output.txt', 'w') as output:
             subprocess.run(
-                command,
+                [sys.executable, *command],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=True,
                 env=environment,
             )
     rows = {r['stage']: r for r in json.loads(results.read_text())['rows']}
-    seconds = json.loads((folder / 'run.json').read_text())['seconds']
+    seconds = json.loads(record.read_text())['seconds']
     return {stage: row['mAP'] for stage, row in rows.items()} | {
         'seconds': seconds
     }

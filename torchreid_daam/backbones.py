@@ -1,9 +1,9 @@
 """Backbones: which of torchreid's can be wrapped, ours, and their weights."""
 
+import http.client
 import inspect
 import logging
 import sys
-import urllib.error
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -149,9 +149,7 @@ def build_backbone(
         backbone = torchreid.models.build_model(
             name, num_classes=1, pretrained=fetch, use_gpu=False
         )
-    except (urllib.error.URLError, ConnectionError, OSError) as error:
-        raise _no_download(name, error) from None
-    except Exception as error:  # gdown raises its own kinds and bare ones
+    except Exception as error:  # gdown raises kinds of its own
         if not fetch or not _is_download_error(error):
             raise
         raise _no_download(name, error) from None
@@ -260,6 +258,8 @@ def _imagenet_file(name: str) -> Path | None:
 
 
 def _is_download_error(error: Exception) -> bool:
+    if isinstance(error, OSError | http.client.HTTPException):
+        return True
     return type(error).__module__.split('.')[0] in ('gdown', 'requests')
 
 
