@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from torchreid_daam.errors import check_choice
+
 GATES = ('sigmoid', 'relu_sigmoid', 'literal', 'harmonious')
 
 
@@ -119,8 +121,7 @@ class DomainAdaptiveAttention(nn.Module):
         self, channels: int, reduction: int = 16, gate: str = 'sigmoid'
     ) -> None:
         super().__init__()
-        if gate not in GATES:
-            raise ValueError(f'gate={gate!r} is not one of {", ".join(GATES)}')
+        check_choice('gate', gate, GATES)
         self.gate = gate
         self.spatial = SpatialAttention()
         self.channel = ChannelAttention(channels, reduction)

@@ -11,7 +11,7 @@ from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
 from torchreid_daam.config import check_values, get_default_config
-from torchreid_daam.errors import InputError
+from torchreid_daam.errors import InputError, one_line
 
 # torchreid searches this in the whole path of an image, not in its name.
 _NAME_PATTERN = re.compile(r'[-\d]+_c\d')
@@ -279,11 +279,11 @@ def load_datamanager(**kwargs: Any) -> Any:
     except IndexError:
         reason = 'a folder of training, query or gallery images is empty'
     except (RuntimeError, AssertionError, AttributeError, OSError) as error:
-        reason = ' '.join(str(error).split()) or (
+        reason = one_line(error) or (
             'unexpected file names, or a sampler.* that the data can not serve'
         )
     except ValueError as error:
-        reason = ' '.join(str(error).split())
+        reason = one_line(error)
     raise InputError(
         f'data.sources={",".join(kwargs["sources"])}, '
         f'data.targets={",".join(kwargs["targets"])} below '

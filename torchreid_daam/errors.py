@@ -22,3 +22,16 @@ def plain_message(error: BaseException) -> str:
     if len(lines) > 1 and rest and name.split('.')[-1] == 'InputError':
         return rest
     return lines[-1]
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text with all white space folded; may be empty."""
+    return ' '.join(str(error).split())
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raises ValueError unless the value is one of those allowed."""
+    if value not in allowed:
+        raise ValueError(
+            f'{name}={value!r} is not one of {", ".join(allowed)}'
+        )

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from torchreid_daam.errors import check_choice
+
 REDUCTIONS = ('mean', 'sum')
 ORTHOGONALITY_FORMS = ('cosine', 'paper')
 DOMAIN_LOSSES = ('occ', 'grl', 'mmd', 'none')
@@ -25,15 +27,8 @@ _SHORTEST = 1e-6
 _MMD_BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(
-            f'{name}={value!r} is not one of {", ".join(allowed)}'
-        )
-
-
 def _reduce(values: torch.Tensor, reduction: str) -> torch.Tensor:
-    _check_choice('reduction', reduction, REDUCTIONS)
+    check_choice('reduction', reduction, REDUCTIONS)
     return values.mean() if reduction == 'mean' else values.sum()
 
 
@@ -121,7 +116,7 @@ class WeightedCrossEntropyLoss(nn.Module):
 
     def __init__(self, reduction: str = 'mean') -> None:
         super().__init__()
-        _check_choice('reduction', reduction, REDUCTIONS)
+        check_choice('reduction', reduction, REDUCTIONS)
         self.reduction = reduction
 
     def forward(
@@ -177,7 +172,7 @@ def orthogonality_loss(
     Raises:
         ValueError: if ``form`` is unknown.
     """
-    _check_choice('form', form, ORTHOGONALITY_FORMS)
+    check_choice('form', form, ORTHOGONALITY_FORMS)
     square_a = feat_dsh.square().sum(dim=1)
     square_b = feat_dsp.square().sum(dim=1)
     short = torch.minimum(square_a, square_b) < _SHORTEST**2
@@ -296,9 +291,9 @@ class DAAMLoss(nn.Module):
         domain_head: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         super().__init__()
-        _check_choice('reduction', reduction, REDUCTIONS)
-        _check_choice('orth', orth, ORTHOGONALITY_FORMS)
-        _check_choice('domain_loss', domain_loss, DOMAIN_LOSSES)
+        check_choice('reduction', reduction, REDUCTIONS)
+        check_choice('orth', orth, ORTHOGONALITY_FORMS)
+        check_choice('domain_loss', domain_loss, DOMAIN_LOSSES)
         if domain_loss == 'grl' and domain_head is None:
             raise ValueError("domain_loss='grl' needs a domain_head")
         self.weights = {

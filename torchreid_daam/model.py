@@ -14,7 +14,7 @@ from torch import nn
 
 from torchreid_daam.attention import GATES, DomainAdaptiveAttention, split
 from torchreid_daam.backbones import build_backbone
-from torchreid_daam.errors import InputError
+from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.randomness import key_seed, seeded
 from torchreid_daam.runs.checkpoint import read_checkpoint
 
@@ -345,5 +345,5 @@ def load_weights(model: DAAM, path: str | os.PathLike, key: str) -> None:
     except InputError as error:
         raise InputError(f'{key}={path}: {error}') from None
     except RuntimeError as error:
-        reason = ' '.join(str(error).split())
+        reason = one_line(error)
         raise InputError(f'{key}={path}: {reason[:200]}') from None

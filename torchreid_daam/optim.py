@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from torchreid_daam.errors import check_choice
+
 SCHEDULES = ('multi_step', 'single_step', 'cosine')
 
 
@@ -60,10 +62,7 @@ def restart_factor(
             raise ValueError(f'{name}={value} is less than {low}')
     if lr <= 0:
         raise ValueError(f'lr={lr} is not greater than 0')
-    if schedule not in SCHEDULES:
-        raise ValueError(
-            f'schedule={schedule!r} is not one of {", ".join(SCHEDULES)}'
-        )
+    check_choice('schedule', schedule, SCHEDULES)
     if schedule == 'single_step':
         for name, steps in (
             ('stepsize', stepsize),

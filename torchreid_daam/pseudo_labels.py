@@ -13,6 +13,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
+from torchreid_daam.errors import check_choice
+
 SAMPLE_WEIGHTS = ('confidence', 'none')
 WEIGHT_SCALES = ('normalized', 'raw', 'relative')
 
@@ -126,7 +128,7 @@ def confidence_weights(
     Raises:
         ValueError: if ``scale`` is unknown.
     """
-    _check_choice('weight_scale', scale, WEIGHT_SCALES)
+    check_choice('weight_scale', scale, WEIGHT_SCALES)
     weights = np.zeros(len(features), dtype=np.float32)
     kept = np.asarray(labels) >= 0
     if not kept.any():
@@ -175,8 +177,8 @@ class KMeansLabeller:
     ) -> None:
         if num_clusters < 1:
             raise ValueError(f'num_clusters={num_clusters} is less than 1')
-        _check_choice('sample_weights', sample_weights, SAMPLE_WEIGHTS)
-        _check_choice('weight_scale', weight_scale, WEIGHT_SCALES)
+        check_choice('sample_weights', sample_weights, SAMPLE_WEIGHTS)
+        check_choice('weight_scale', weight_scale, WEIGHT_SCALES)
         self.num_clusters = num_clusters
         self.normalize = normalize
         self.sample_weights = sample_weights
@@ -276,10 +278,3 @@ def _normalize(features: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1; a zero row stays zero."""
     norms = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.where(norms > 0, norms, 1)
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(
-            f'{name}={value!r} is not one of {", ".join(allowed)}'
-        )

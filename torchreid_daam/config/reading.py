@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode as CN
 
-from torchreid_daam.errors import InputError
+from torchreid_daam.errors import InputError, one_line
 
 
 def flatten(cfg: Mapping, prefix: str = '') -> dict[str, Any]:
@@ -35,7 +35,7 @@ def merge_file(cfg: CN, path: str) -> None:
     except OSError as error:
         raise InputError(f'--config-file={path}: {error.strerror}') from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = ' '.join(str(error).split())
+        reason = one_line(error)
         raise InputError(f'{path}: not valid YAML ({reason[:160]})') from None
     if tree is None:
         return

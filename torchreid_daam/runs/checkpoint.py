@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from torchreid_daam.errors import InputError
+from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.runs.files import atomic
 
 FORMAT = 1
@@ -96,7 +96,7 @@ def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
 
 
 def _reason(error: Exception) -> str:
-    text = ' '.join(str(error).split())
+    text = one_line(error)
     blocked = text.find('Unsupported global: ')
     if blocked >= 0:
         text = text[blocked:]
@@ -155,7 +155,7 @@ def fitting(path: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, RuntimeError, ValueError) as error:
-        reason = ' '.join(str(error).split())
+        reason = one_line(error)
         raise InputError(
             f'model.resume={path}: not a checkpoint of this run '
             f'({reason[:160]})'
