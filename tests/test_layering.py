@@ -37,7 +37,7 @@ LEVELS = {
     '__main__': 5,
 }
 # Packages in which a new module has the level of the others.
-OPEN = ('config', 'runs', 'data.synthetic', 'evaluation')
+OPEN = ('checks', 'config', 'runs', 'data.synthetic', 'evaluation')
 FORBIDDEN = {'engine': ('model', 'recipe')}
 MAY_PRINT = ('run', 'cli', 'plan')
 PRIVATE_NAMES = ('__model_factory', '__image_datasets', '__video_datasets')

@@ -31,6 +31,17 @@ def test_counts_and_steps(cfg):
     assert not cfg.save_dir.exists()
 
 
+def test_an_epoch_of_rounds_leaves_that_of_pretraining_alone(cfg):
+    cfg.train.epoch_length = '1'
+    text = describe_plan(cfg)
+    source = len(prepare(cfg).engine.domains.source.loader.dataset)
+    assert (
+        f'pretraining steps: {cfg.train.pretrain_epoch * (source // 8)}\n'
+        in text
+    )
+    assert f'adaptation steps: {cfg.train.round_epoch}\n' in text
+
+
 def test_without_rounds(cfg):
     cfg.train.rounds = 0
     assert 'adaptation steps: 0\n' in describe_plan(cfg)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from tiny import tiny_config
 from torchreid_daam import adapt
@@ -41,6 +42,15 @@ def test_k_follows_the_number_of_target_images(done):
 def test_same_run_again_gives_the_same_bits(done):
     cfg, results = done
     assert adapt(cfg) == results
+
+
+def test_channels_last_reaches_the_maps(done):
+    cfg, _ = done
+    cfg = cfg.clone()
+    cfg.train.channels_last = True
+    model = prepare(cfg).engine.model
+    f = model.backbone.featuremaps(torch.zeros(2, 3, 64, 32))
+    assert f.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_another_run_does_not_overwrite_it(done):

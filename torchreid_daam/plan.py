@@ -49,14 +49,13 @@ def _daam_lines(job: Job) -> list[str]:
     epochs, rounds = cfg.train.pretrain_epoch, cfg.train.rounds
     everything = np.zeros(len(domains.target_items), np.int64)
     domains.target.set_labels(everything, np.ones(len(everything)))
-    source = _step_seconds(job, domains.pretraining)
-    joint = _step_seconds(job, domains.adaptation) if rounds else 0.0
-    counts = {
-        'pretraining steps': epochs * len(domains.pretraining),
-        'adaptation steps': (
-            rounds * cfg.train.round_epoch * len(domains.adaptation)
-        ),
-    }
+    # The two share the source's loader: its length is the last one set.
+    source, batches = _step_seconds(job, domains.pretraining)
+    counts = {'pretraining steps': epochs * batches}
+    joint, batches = 0.0, 0
+    if rounds:
+        joint, batches = _step_seconds(job, domains.adaptation)
+    counts['adaptation steps'] = rounds * cfg.train.round_epoch * batches
     # A pass without gradient costs about a third of a step.
     per_image = source / domains.batch_size / 3
     passes = (rounds + 2) * images['test images']
@@ -75,8 +74,8 @@ def _daam_lines(job: Job) -> list[str]:
     ]
 
 
-def _step_seconds(job: Job, loader: Any) -> float:
-    """Median seconds of a step with its loading, the first one left out."""
+def _step_seconds(job: Job, loader: Any) -> tuple[float, int]:
+    """Median seconds of a step with its loading, and steps of an epoch."""
     engine = job.engine
     loader.set_epoch('probe', 0, 0)
     engine.set_model_mode('train')
@@ -91,7 +90,8 @@ def _step_seconds(job: Job, loader: Any) -> float:
             break
         engine.forward_backward(batch)
         times.append(time.perf_counter() - start)
-    return float(np.median(times[1:] or times))
+    # The first step allocates, and is left out.
+    return float(np.median(times[1:] or times)), engine.num_batches
 
 
 def _duration(seconds: float) -> str:

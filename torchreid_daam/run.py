@@ -109,6 +109,9 @@ def prepare(cfg: CN) -> Job:
     check_layers(cfg, model)
     if cfg.use_gpu or cfg.device == 'mps':
         model = model.to('mps' if cfg.device == 'mps' else 'cuda')
+    if cfg.train.channels_last:
+        # Convolutions hand the layout of their weights on to what follows.
+        model = model.to(memory_format=torch.channels_last)
     if cfg.use_gpu and torch.cuda.device_count() > 1:
         model = nn.DataParallel(model)
     results = Results(config_hash(cfg), cfg.train.seed)

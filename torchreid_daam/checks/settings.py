@@ -1,17 +1,14 @@
-"""What has to hold between settings, names, data and model of a run."""
+"""What has to hold between settings, and names that have to exist."""
 
 import os
 import re
-from typing import Any
 
 import torch
-import torchreid
-from torch import nn
 from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
-from torchreid_daam.config import check_values, get_default_config
-from torchreid_daam.errors import InputError, one_line
+from torchreid_daam.config import check_values
+from torchreid_daam.errors import InputError
 
 # torchreid searches this in the whole path of an image, not in its name.
 _NAME_PATTERN = re.compile(r'[-\d]+_c\d')
@@ -210,82 +207,3 @@ def _check_stock(cfg: CN) -> None:
 def derived_max_epoch(cfg: CN) -> int:
     """Epochs of Algorithm 1 on the flat axis."""
     return cfg.train.pretrain_epoch + cfg.train.rounds * cfg.train.round_epoch
-
-
-def check_data(cfg: CN, datamanager: Any) -> None:
-    """Checks the images that were found against the settings.
-
-    Raises:
-        InputError: naming key, value and what is allowed.
-    """
-    parts = {'data.sources': (cfg.data.sources, datamanager.train_loader)}
-    if cfg.data.load_train_targets:
-        parts['data.targets'] = (cfg.data.targets, datamanager.train_loader_t)
-    for key, (names, loader) in parts.items():
-        found = len(loader.dataset)
-        if found < cfg.train.batch_size:
-            raise InputError(
-                f'train.batch_size={cfg.train.batch_size}: '
-                f'{key}={",".join(names)} has {found} training images; at '
-                'most as many are allowed'
-            )
-    if cfg.loss.name != 'daam':
-        return
-    if not cfg.data.load_train_targets:
-        return
-    images = len(datamanager.train_loader_t.dataset)
-    clusters = cfg.pseudo_labels.num_clusters
-    if clusters > images:
-        raise InputError(
-            f'pseudo_labels.num_clusters={clusters}: exceeds the {images} '
-            'target images'
-        )
-
-
-def check_layers(cfg: CN, model: nn.Module) -> None:
-    """Checks names of layers; torchreid ignores wrong ones in silence.
-
-    Raises:
-        InputError: naming the layers that the model has.
-    """
-    children = [name for name, _ in model.named_children()]
-    used = []
-    if cfg.train.fixbase_epoch > 0:
-        used.append(('open_layers', cfg.train.open_layers))
-    if cfg.train.staged_lr:
-        used.append(('new_layers', cfg.train.new_layers))
-    for key, names in used:
-        # Of the default list, parts that are switched off don't exist.
-        default = names == get_default_config().train[key]
-        for name in names:
-            if name in children or default:
-                continue
-            raise InputError(
-                f'train.{key}={name}: no layer of {cfg.model.name}; allowed '
-                f'are {", ".join(children)}'
-            )
-
-
-def load_datamanager(**kwargs: Any) -> Any:
-    """torchreid's ``ImageDataManager``; its failures become one line.
-
-    Raises:
-        InputError: naming the data sets and the reason.
-    """
-    try:
-        return torchreid.data.ImageDataManager(**kwargs)
-    except InputError:
-        raise
-    except IndexError:
-        reason = 'a folder of training, query or gallery images is empty'
-    except (RuntimeError, AssertionError, AttributeError, OSError) as error:
-        reason = one_line(error) or (
-            'unexpected file names, or a sampler.* that the data can not serve'
-        )
-    except ValueError as error:
-        reason = one_line(error)
-    raise InputError(
-        f'data.sources={",".join(kwargs["sources"])}, '
-        f'data.targets={",".join(kwargs["targets"])} below '
-        f'data.root={kwargs["root"]}: can not be loaded: {reason}'
-    )

@@ -1,0 +1,63 @@
+"""The images of a run: loading their lists, and whether they suffice."""
+
+from typing import Any
+
+import torchreid
+from yacs.config import CfgNode as CN
+
+from torchreid_daam.errors import InputError, one_line
+
+
+def load_datamanager(**kwargs: Any) -> Any:
+    """torchreid's ``ImageDataManager``; its failures become one line.
+
+    Raises:
+        InputError: naming the data sets and the reason.
+    """
+    try:
+        return torchreid.data.ImageDataManager(**kwargs)
+    except InputError:
+        raise
+    except IndexError:
+        reason = 'a folder of training, query or gallery images is empty'
+    except (RuntimeError, AssertionError, AttributeError, OSError) as error:
+        reason = one_line(error) or (
+            'unexpected file names, or a sampler.* that the data can not serve'
+        )
+    except ValueError as error:
+        reason = one_line(error)
+    raise InputError(
+        f'data.sources={",".join(kwargs["sources"])}, '
+        f'data.targets={",".join(kwargs["targets"])} below '
+        f'data.root={kwargs["root"]}: can not be loaded: {reason}'
+    )
+
+
+def check_data(cfg: CN, datamanager: Any) -> None:
+    """Checks the images that were found against the settings.
+
+    Raises:
+        InputError: naming key, value and what is allowed.
+    """
+    parts = {'data.sources': (cfg.data.sources, datamanager.train_loader)}
+    if cfg.data.load_train_targets:
+        parts['data.targets'] = (cfg.data.targets, datamanager.train_loader_t)
+    for key, (names, loader) in parts.items():
+        found = len(loader.dataset)
+        if found < cfg.train.batch_size:
+            raise InputError(
+                f'train.batch_size={cfg.train.batch_size}: '
+                f'{key}={",".join(names)} has {found} training images; at '
+                'most as many are allowed'
+            )
+    if cfg.loss.name != 'daam':
+        return
+    if not cfg.data.load_train_targets:
+        return
+    images = len(datamanager.train_loader_t.dataset)
+    clusters = cfg.pseudo_labels.num_clusters
+    if clusters > images:
+        raise InputError(
+            f'pseudo_labels.num_clusters={clusters}: exceeds the {images} '
+            'target images'
+        )
