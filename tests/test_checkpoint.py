@@ -12,6 +12,7 @@ from torch import nn
 
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.checkpoint import (
+    FORMAT,
     read_checkpoint,
     save_checkpoint,
     stock_files_allowed,
@@ -189,7 +190,7 @@ def test_training_state(tmp_path):
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 3)
     state = training_state(model, optimizer, scheduler)
-    assert state['format'] == 1
+    assert state['format'] == FORMAT
     assert state['model_name'] == 'resnet_tiny_daam'
     assert state['model_kwargs'] == {'gate': 'x'}
     save_checkpoint(tmp_path / 'x.pth', state)

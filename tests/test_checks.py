@@ -173,11 +173,6 @@ WRONG = {
         'market1501',
         'sampler',
     ),
-    'resume and weights': (
-        'model.resume a.pth model.load_weights b.pth',
-        'model.resume=a.pth',
-        'model.load_weights',
-    ),
     'last stride': (
         'model.name osnet_x0_25_daam model.last_stride 1',
         'model.last_stride=1',

@@ -11,6 +11,7 @@ LEVELS = {
     'attention': 0,
     'losses': 0,
     'pseudo_labels': 0,
+    'guards': 0,
     'batch_norm': 0,
     'optim': 0,
     'config': 0,

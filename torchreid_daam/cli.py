@@ -17,7 +17,7 @@ from torchreid_daam.config import (
     merge_file,
     merge_options,
 )
-from torchreid_daam.errors import InputError, plain_message
+from torchreid_daam.errors import InputError, RunFailed, plain_message
 from torchreid_daam.plan import describe_plan
 from torchreid_daam.run import adapt
 from torchreid_daam.runs.console import logged
@@ -128,6 +128,14 @@ def _guarded(action) -> int:
     except InputError as error:
         print(f'error: {plain_message(error)}', file=sys.stderr)
         return 2
+    except RunFailed as error:
+        print(f'error: {plain_message(error)}', file=sys.stderr)
+        return 1
+    except OSError as error:  # a full disk, a folder that is gone
+        if error.errno is None:
+            raise
+        print(f'error: {_place(error)}{error.strerror}', file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return 130
@@ -138,6 +146,10 @@ def _guarded(action) -> int:
         signal.signal(signal.SIGTERM, previous)
         logging.captureWarnings(False)
     return 0
+
+
+def _place(error: OSError) -> str:
+    return '' if error.filename is None else f'{error.filename}: '
 
 
 def _terminate(*_) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The one error that means: what the user gave is wrong."""
+"""Errors that are told in one line: wrong input, and a run that failed."""
 
 
 class InputError(ValueError):
@@ -6,6 +6,14 @@ class InputError(ValueError):
 
     It names the key or file, the value found there and what is allowed. The
     command line prints it and exits with 2, without a traceback.
+    """
+
+
+class RunFailed(RuntimeError):
+    """A run can't go on; the message is one line for the user.
+
+    It says what was found, which checkpoint is there, and what to change.
+    The command line prints it and exits with 1, without a traceback.
     """
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +19,14 @@ from torchreid_daam.checks import (
     derived_max_epoch,
     load_datamanager,
 )
-from torchreid_daam.config import config_hash
+from torchreid_daam.config import check_values, config_hash, flatten
 from torchreid_daam.config.kwargs import (
     engine_kwargs,
     engine_run_kwargs,
+    guard_kwargs,
+    history_kwargs,
     imagedata_kwargs,
+    label_guard_kwargs,
     labeller_kwargs,
     loss_kwargs,
     model_kwargs,
@@ -33,6 +37,8 @@ from torchreid_daam.data import synthetic
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.data.seeded import source_items
 from torchreid_daam.engine import ImageDAAMEngine
+from torchreid_daam.errors import RunFailed
+from torchreid_daam.guards import GuardedLabeller, StepGuard
 from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.model import build_daam, load_weights
 from torchreid_daam.optim import build_restart_scheduler
@@ -44,8 +50,10 @@ from torchreid_daam.runs.checkpoint import (
     unwrapped,
 )
 from torchreid_daam.runs.environment import describe, digest, footer
-from torchreid_daam.runs.folder import RunFolder
+from torchreid_daam.runs.folder import CHECKPOINTS, RunFolder
+from torchreid_daam.runs.history import CheckpointHistory
 from torchreid_daam.runs.results import Results
+from torchreid_daam.runs.resume import check_origin, find_checkpoint
 from torchreid_daam.stock import (
     build_plain_model,
     build_stock_engine,
@@ -77,20 +85,27 @@ def adapt(cfg: CN) -> dict[str, Any]:
     """
     started = time.time()
     job = prepare(cfg)
-    folder = job.folder
-    folder.claim(not job.cfg.test.evaluate, cfg.model.resume)
-    folder.write_settings(job.cfg.dump())
-    options = engine_run_kwargs(job.cfg)
-    options['start_epoch'] = job.start_epoch
-    if cfg.loss.name == 'daam':
-        job.engine.run(**options)
-    else:
-        run_stock(job.cfg, job.engine, folder, options)
-    folder.write_results()
-    device = job.cfg.device
-    folder.write_environment(describe(started, device, _digests(job)))
+    folder, device = job.folder, job.cfg.device
+    with folder.claimed(not job.cfg.test.evaluate, job.cfg.model.resume):
+        folder.write_settings(job.cfg.dump())
+        try:
+            _run(job)
+        except RunFailed as error:
+            raise RunFailed(f'{error}; {folder.history.told()}') from None
+        folder.write_results()
+        digests = {k: v for k, v in folder.origin.items() if k != 'config'}
+        folder.write_environment(describe(started, device, digests))
     print(f'\n{folder.results.table()}\n\n{footer(started, device)}')
     return folder.results.as_dict()
+
+
+def _run(job: Job) -> None:
+    options = engine_run_kwargs(job.cfg)
+    options['start_epoch'] = job.start_epoch
+    if job.cfg.loss.name == 'daam':
+        job.engine.run(**options)
+    else:
+        run_stock(job.cfg, job.engine, job.folder, options)
 
 
 def prepare(cfg: CN) -> Job:
@@ -115,7 +130,11 @@ def prepare(cfg: CN) -> Job:
     if cfg.use_gpu and torch.cuda.device_count() > 1:
         model = nn.DataParallel(model)
     results = Results(config_hash(cfg), cfg.train.seed)
-    folder = RunFolder(cfg.data.save_dir, cfg.data.root, results)
+    history = CheckpointHistory(
+        Path(cfg.data.save_dir).expanduser() / CHECKPOINTS,
+        **history_kwargs(cfg),
+    )
+    folder = RunFolder(cfg.data.save_dir, cfg.data.root, results, history)
     build = _daam_engine if cfg.loss.name == 'daam' else build_stock_engine
     engine, start_epoch = build(cfg, datamanager, model, folder)
     return Job(cfg, datamanager, engine, folder, start_epoch)
@@ -125,6 +144,12 @@ def _resolved(cfg: CN) -> CN:
     """A copy in which derived settings have their values."""
     cfg = cfg.clone()
     cfg.defrost()
+    check_values(cfg)
+    cfg.model.resume = find_checkpoint(
+        cfg.model.resume, cfg.data.save_dir, cfg.loss.name != 'daam'
+    )
+    if cfg.model.resume:
+        cfg.model.load_weights = ''  # the checkpoint has what came of them
     check_config(cfg)
     if cfg.device == 'auto':
         cfg.device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -184,19 +209,43 @@ def _daam_engine(
         model,
         optimizer,
         scheduler,
-        labeller=KMeansLabeller(**labeller_kwargs(cfg)),
+        labeller=GuardedLabeller(
+            KMeansLabeller(**labeller_kwargs(cfg)), **label_guard_kwargs(cfg)
+        ),
+        guard=StepGuard(**guard_kwargs(cfg)),
         terms=DAAMLoss(**loss_kwargs(cfg), domain_head=head),
         sampler_s=_source_order(cfg, datamanager),
         persistent_workers=cfg.data.workers > 0,
         folder=folder,
         **engine_kwargs(cfg),
     )
-    start_epoch = 0
-    if cfg.model.resume:
-        state = read_checkpoint(cfg.model.resume, 'model.resume')
-        with fitting(cfg.model.resume):
+    folder.origin = _origin(cfg, engine)
+    start_epoch, path = 0, cfg.model.resume
+    if path:
+        state = read_checkpoint(path, 'model.resume')
+        if not cfg.test.evaluate:
+            check_origin(path, state, folder.origin)
+        with fitting(path):
             start_epoch = engine.resume(state)
     return engine, start_epoch
+
+
+def _origin(cfg: CN, engine: ImageDAAMEngine) -> dict[str, Any]:
+    """Settings, and digests of the images trained on, as a run began.
+
+    Source images count by file name and label, the target's by file name.
+    """
+    domains = engine.domains
+    source = [
+        (os.path.basename(item.path), item.pid)
+        for item in domains.source.loader.dataset.items
+    ]
+    target = sorted(os.path.basename(path) for path in domains.target_paths)
+    return {
+        'config': flatten(cfg),
+        'source': digest(source),
+        'target': digest(target),
+    }
 
 
 def _source_order(cfg: CN, datamanager: Any) -> Order:
@@ -220,16 +269,3 @@ def _source_order(cfg: CN, datamanager: Any) -> Order:
             return np.fromiter(sampler, dtype=np.int64)
 
     return order
-
-
-def _digests(job: Job) -> dict[str, str]:
-    """Digests of what was trained on: (file name, label), or file names."""
-    domains = getattr(job.engine, 'domains', None)
-    if domains is None:
-        return {}
-    source = [
-        (os.path.basename(item.path), item.pid)
-        for item in domains.source.loader.dataset.items
-    ]
-    target = sorted(os.path.basename(path) for path in domains.target_paths)
-    return {'source': digest(source), 'target': digest(target)}

@@ -17,6 +17,7 @@ CHOICES: dict[str, tuple] = {
     'model.daam.gate': ('sigmoid', 'relu_sigmoid', 'literal', 'harmonious'),
     'data.type': ('image',),
     'train.select': ('last',),
+    'train.on_nan': ('stop', 'skip'),
     'train.lr_scheduler': ('multi_step', 'single_step', 'cosine'),
     'train.optim': ('sgd', 'adam', 'amsgrad', 'rmsprop', 'radam'),
     'loss.name': ('daam', 'softmax', 'triplet'),
@@ -68,6 +69,10 @@ LOWEST: dict[str, float] = {
     'train.gamma': 0,
     'train.print_freq': 1,
     'train.seed': 0,
+    'train.checkpoint_minutes': 0,
+    'train.keep_last': 1,
+    'train.max_nan': 0,
+    'pseudo_labels.min_clusters': 1,
     'train.stop_agreement': 0,
     'loss.triplet.margin': 0,
     'loss.triplet.weight_t': 0,
@@ -98,12 +103,25 @@ SILENT_KEYS = (
     'use_gpu',
     'model.resume',
     'train.print_freq',
+    'train.checkpoint_minutes',
+    'train.keep_last',
     'test.eval_freq',
     'test.start_eval',
     'test.evaluate',
     'test.visrank',
     'test.visrank_topk',
     'test.ranks',
+)
+# Keys that a resumed run may have other values of.
+RESUME_KEYS = (
+    *SILENT_KEYS,
+    'device',
+    'train.rounds',
+    'train.max_epoch',
+    'train.on_nan',
+    'train.max_nan',
+    'pseudo_labels.min_clusters',
+    'pseudo_labels.max_share',
 )
 
 
@@ -143,6 +161,11 @@ def check_values(cfg: CN) -> None:
         check_epoch_length(cfg.train.epoch_length)
     except ValueError as error:
         raise InputError(f'train.epoch_length={error}') from None
+    if not 0 < cfg.pseudo_labels.max_share <= 1:
+        raise InputError(
+            f'pseudo_labels.max_share={cfg.pseudo_labels.max_share}: a share, '
+            'more than 0 to 1'
+        )
     if cfg.train.stop_agreement > 1:
         raise InputError(
             f'train.stop_agreement={cfg.train.stop_agreement}: an adjusted '

@@ -14,7 +14,7 @@ from torch import nn
 from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.runs.files import atomic
 
-FORMAT = 1
+FORMAT = 2
 # What torchreid's own checkpoints hold beside tensors: `rank1` is a numpy
 # scalar there, which torch.load refuses unless these are named.
 _STOCK_GLOBALS = (

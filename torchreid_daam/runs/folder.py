@@ -1,8 +1,9 @@
 """A run's folder: where each of its files has its fixed name."""
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,17 @@ import numpy as np
 
 from torchreid_daam.data.seeded import relative_path
 from torchreid_daam.errors import InputError
-from torchreid_daam.runs.checkpoint import save_checkpoint
-from torchreid_daam.runs.files import write_arrays, write_json, write_text
+from torchreid_daam.runs.files import (
+    remove_leftovers,
+    write_arrays,
+    write_json,
+    write_text,
+)
+from torchreid_daam.runs.history import CheckpointHistory
+from torchreid_daam.runs.lock import owned
 from torchreid_daam.runs.results import Results
+
+CHECKPOINTS = 'checkpoints'
 
 
 class RunFolder:
@@ -22,6 +31,7 @@ class RunFolder:
         path: the run's folder (``data.save_dir``).
         data_root: image paths are written relative to it.
         results: the rows; shared with whoever adds to them.
+        history: of checkpoints; by default one after each epoch.
     """
 
     def __init__(
@@ -29,10 +39,13 @@ class RunFolder:
         path: str | os.PathLike,
         data_root: str | os.PathLike = '.',
         results: Results | None = None,
+        history: CheckpointHistory | None = None,
     ) -> None:
         self.path = Path(path).expanduser()
         self.data_root = os.path.abspath(os.path.expanduser(data_root))
         self.results = results or Results()
+        self.history = history or CheckpointHistory(self.path / CHECKPOINTS)
+        self.origin: dict[str, Any] = {}
         self.prefix = ''
         self._rounds: dict[int, dict[str, Any]] = {}
 
@@ -57,26 +70,36 @@ class RunFolder:
         """Writes ``results.json``."""
         write_json(self._named('results.json'), self.results.as_dict())
 
-    def claim(self, training: bool, resumed: str = '') -> None:
-        """Takes the folder without losing what an earlier run left there.
+    @contextlib.contextmanager
+    def claimed(self, training: bool, resumed: str = '') -> Iterator[None]:
+        """Holds the folder without losing what an earlier run left there.
 
         A test writes beside a run, as ``test-results.json`` and so on. A
-        training overwrites only a run of the same settings and seed, or the
-        one it is resumed from.
+        training is the only one in the folder while it goes on, and
+        overwrites only a run of the same settings and seed, or the one it
+        is resumed from.
 
         Args:
             training: whether the run trains.
             resumed: the checkpoint it goes on from, if any.
 
         Raises:
-            InputError: if another run's results are there.
+            InputError: if another run's results are there, or another
+                process is training there.
         """
-        if not (self.path / 'checkpoints').is_dir():
-            return
         if not training:
-            self.prefix = 'test-'
+            if (self.path / CHECKPOINTS).is_dir():
+                self.prefix = 'test-'
+            yield
             return
-        if resumed and self.path.resolve() in Path(resumed).resolve().parents:
+        with owned(self.path, 'data.save_dir'):
+            if self.path.resolve() not in Path(resumed).resolve().parents:
+                self._check_free()
+            remove_leftovers(self.path)
+            yield
+
+    def _check_free(self) -> None:
+        if not (self.path / CHECKPOINTS).is_dir():
             return
         try:
             text = (self.path / 'results.json').read_text(encoding='utf-8')
@@ -101,15 +124,18 @@ class RunFolder:
         """Writes ``run.json``: what may differ between equal runs."""
         write_json(self._named('run.json'), dict(environment))
 
+    def names(self, paths: Sequence[str]) -> list[str]:
+        """Image paths relative to the data root."""
+        return [relative_path(path, self.data_root) for path in paths]
+
     def write_labels(
         self, round_: int, labels: Any, paths: Sequence[str], cameras: Any
     ) -> None:
         """Writes ``pseudo_labels/round-<r>.npz``, by relative image path."""
-        names = [relative_path(path, self.data_root) for path in paths]
         write_arrays(
             self.path / 'pseudo_labels' / f'round-{round_}.npz',
             {
-                'path': np.array(names),
+                'path': np.array(self.names(paths)),
                 'camera': np.asarray(cameras),
                 'label': labels.labels,
                 'weight': labels.weights,
@@ -133,7 +159,10 @@ class RunFolder:
         lines = [json.dumps(self._rounds[r]) for r in sorted(self._rounds)]
         write_text(path, '\n'.join(lines) + '\n')
 
-    def write_checkpoint(self, state: Mapping, *names: str) -> None:
-        """Writes ``checkpoints/<name>.pth`` for each name."""
-        for name in names:
-            save_checkpoint(self.path / 'checkpoints' / f'{name}.pth', state)
+    def write_checkpoint(self, state: Mapping) -> None:
+        """Writes a checkpoint that the run can go on from."""
+        self.history.write({**state, 'origin': self.origin})
+
+    def write_selected(self, state: Mapping) -> None:
+        """Writes ``checkpoints/selected.pth``, the model to use."""
+        self.history.write_selected({**state, 'origin': self.origin})
