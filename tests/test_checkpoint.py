@@ -1,6 +1,7 @@
 """runs/checkpoint.py: weights are data, never code."""
 
 import argparse
+import errno
 import pickle
 from collections import OrderedDict
 from pathlib import Path
@@ -202,3 +203,41 @@ def test_unwrapped():
     model = nn.Linear(1, 1)
     assert unwrapped(model) is model
     assert unwrapped(nn.DataParallel(model)) is model
+
+
+def test_a_full_disk_is_named_as_such(tmp_path, monkeypatch):
+    path = tmp_path / 'x.pth'
+    save_checkpoint(path, {'a': torch.zeros(1)})
+    original = open
+
+    class Full:
+        """Takes a little, as a disk that is nearly full."""
+
+        def __init__(self, file):
+            self.file, self.left = file, 1000
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, data):
+            self.left -= len(data)
+            if self.left < 0:
+                raise OSError(errno.ENOSPC, 'No space left on device')
+            return self.file.write(data)
+
+        def flush(self):
+            self.file.flush()
+
+    monkeypatch.setattr(
+        'builtins.open', lambda *args, **kw: Full(original(*args, **kw))
+    )
+    with pytest.raises(OSError) as caught:
+        save_checkpoint(path, {'a': torch.ones(10000)})
+    monkeypatch.undo()
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(path)
+    assert [p.name for p in tmp_path.iterdir()] == ['x.pth']
+    assert read_checkpoint(path)['state_dict']['a'] == 0

@@ -32,6 +32,14 @@ def plain_message(error: BaseException) -> str:
     return lines[-1]
 
 
+def worker_died(error: BaseException) -> bool:
+    """Whether torch says that a loading process has ended by itself.
+
+    A full ``/dev/shm`` or too little memory are the usual reasons.
+    """
+    return 'DataLoader worker (pid' in str(error)
+
+
 def one_line(error: BaseException) -> str:
     """An error's text with all white space folded; may be empty."""
     return ' '.join(str(error).split())

@@ -37,7 +37,7 @@ from torchreid_daam.data import synthetic
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.data.seeded import source_items
 from torchreid_daam.engine import ImageDAAMEngine
-from torchreid_daam.errors import RunFailed
+from torchreid_daam.errors import RunFailed, plain_message, worker_died
 from torchreid_daam.guards import GuardedLabeller, StepGuard
 from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.model import build_daam, load_weights
@@ -90,8 +90,11 @@ def adapt(cfg: CN) -> dict[str, Any]:
         folder.write_settings(job.cfg.dump())
         try:
             _run(job)
-        except RunFailed as error:
-            raise RunFailed(f'{error}; {folder.history.told()}') from None
+        except RuntimeError as error:
+            if not (isinstance(error, RunFailed) or worker_died(error)):
+                raise
+            message = f'{plain_message(error)}; {folder.history.told()}'
+            raise RunFailed(message) from None
         folder.write_results()
         digests = {k: v for k, v in folder.origin.items() if k != 'config'}
         folder.write_environment(describe(started, device, digests))

@@ -38,9 +38,19 @@ def _numpy_scalar() -> Any:
 
 
 def save_checkpoint(path: str | os.PathLike, state: Mapping) -> None:
-    """Writes a checkpoint, atomically."""
+    """Writes a checkpoint, atomically.
+
+    Raises:
+        OSError: naming the file, where the disk is full.
+    """
     with atomic(path) as file:
-        torch.save(dict(state), file)
+        try:
+            torch.save(dict(state), file)
+        except RuntimeError as error:
+            if not isinstance(error.__context__, OSError):
+                raise
+            # torch's own words speak of positions in the archive.
+            raise error.__context__ from None
 
 
 def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:

@@ -7,17 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from torchreid_daam.data.seeded import relative_path
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import (
     remove_leftovers,
-    write_arrays,
     write_json,
     write_text,
 )
 from torchreid_daam.runs.history import CheckpointHistory
+from torchreid_daam.runs.labels import write_labels
 from torchreid_daam.runs.lock import owned
 from torchreid_daam.runs.results import Results
 
@@ -132,16 +130,8 @@ class RunFolder:
         self, round_: int, labels: Any, paths: Sequence[str], cameras: Any
     ) -> None:
         """Writes ``pseudo_labels/round-<r>.npz``, by relative image path."""
-        write_arrays(
-            self.path / 'pseudo_labels' / f'round-{round_}.npz',
-            {
-                'path': np.array(self.names(paths)),
-                'camera': np.asarray(cameras),
-                'label': labels.labels,
-                'weight': labels.weights,
-                'centers': labels.centers,
-            },
-        )
+        path = self.path / 'pseudo_labels' / f'round-{round_}.npz'
+        write_labels(path, self.names(paths), cameras, labels)
 
     def write_round(self, round_: int, figures: Mapping[str, Any]) -> None:
         """Adds figures to a round's line of ``rounds.jsonl``.
