@@ -17,14 +17,14 @@ PYTEST := -m pytest tests -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-fast test-min lint format bitcheck bench \
-	wheel clean distclean
+	faults wheel clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 	@echo 'PYTHON=python3.12 chooses the Python of a new environment,'
-	@echo 'ARGS="..." is appended to demo, test, test-fast, test-min, bitcheck'
-	@echo 'and bench.'
+	@echo 'ARGS="..." is appended to demo, test, test-fast, test-min, bitcheck,'
+	@echo 'bench and faults.'
 
 venv: $(VENV)/.installed ## virtual environment in .venv with the tested versions
 demo: venv ## the main job on embedded data; PRESET=market2duke-fast, SEED=1
@@ -55,6 +55,9 @@ bitcheck: venv ## same bits as REF=<commit>?
 
 bench: venv ## cost of a training step against the bare backbone's
 	$(VENV)/bin/python benchmarks/step.py $(ARGS)
+
+faults: venv ## kills runs in every phase, resumes them, compares the bits
+	$(ONE_THREAD) $(VENV)/bin/python benchmarks/faults.py $(ARGS)
 
 wheel: venv ## dist/torchreid_daam-<version>-py3-none-any.whl
 	rm -rf build

@@ -1,4 +1,4 @@
-"""What checkpoints cost: their share of the demo, and of a large model's epoch.
+"""What checkpoints cost: their share of the demo and of a large epoch.
 
 The demo runs once with its own settings (and again with a checkpoint after
 each epoch); the time inside its checkpoint writes is set against the whole

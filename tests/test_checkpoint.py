@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import nn
 
+from torchreid_daam import build_daam
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.checkpoint import (
     FORMAT,
+    load_training_state,
     read_checkpoint,
     save_checkpoint,
     stock_files_allowed,
@@ -197,6 +199,21 @@ def test_training_state(tmp_path):
     save_checkpoint(tmp_path / 'x.pth', state)
     torch.load(tmp_path / 'x.pth', weights_only=True)
     assert training_state(model, optimizer, None)['scheduler'] is None
+
+
+@pytest.mark.parametrize('written', (False, True))
+def test_the_fused_form_is_the_readers_own(written):
+    model = build_daam('resnet_tiny', 3, 2, pretrained=False, seed=0)
+
+    def optimizer(form):
+        return torch.optim.SGD(model.parameters(), 0.1, 0.9, fused=form)
+
+    state = training_state(model, optimizer(written), None)
+    state['optimizer']['param_groups'][0]['lr'] = 0.03
+    reader = optimizer(not written)
+    load_training_state(state, model, reader, None)
+    assert reader.param_groups[0]['fused'] is not written
+    assert reader.param_groups[0]['lr'] == 0.03
 
 
 def test_unwrapped():

@@ -41,7 +41,7 @@ from torchreid_daam.errors import RunFailed, plain_message, worker_died
 from torchreid_daam.guards import GuardedLabeller, StepGuard
 from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.model import build_daam, load_weights
-from torchreid_daam.optim import build_restart_scheduler
+from torchreid_daam.optim import build_restart_scheduler, fused
 from torchreid_daam.pseudo_labels import KMeansLabeller, default_num_clusters
 from torchreid_daam.randomness import seeded
 from torchreid_daam.runs.checkpoint import (
@@ -205,6 +205,8 @@ def _daam_engine(
     cfg: CN, datamanager: Any, model: nn.Module, folder: RunFolder
 ) -> tuple[ImageDAAMEngine, int]:
     optimizer = torchreid.optim.build_optimizer(model, **optimizer_kwargs(cfg))
+    if cfg.use_gpu:
+        optimizer = fused(optimizer)
     scheduler = build_restart_scheduler(optimizer, **restart_kwargs(cfg))
     head = getattr(unwrapped(model), 'nominal', None)
     engine = ImageDAAMEngine(

@@ -149,7 +149,14 @@ def load_training_state(
     weights = state['state_dict']
     model.set_num_clusters(len(weights['classifier_t.weight']))
     model.load_state_dict(weights)
+    own = [
+        {name: group[name] for name in ('fused', 'foreach') if name in group}
+        for group in optimizer.param_groups
+    ]
     optimizer.load_state_dict(state['optimizer'])
+    # How steps are computed belongs to the device, not to the run.
+    for group, kept in zip(optimizer.param_groups, own, strict=True):
+        group.update(kept)
     if scheduler is not None:
         scheduler.load_state_dict(state['scheduler'])
 
