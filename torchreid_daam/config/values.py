@@ -16,6 +16,7 @@ CHOICES: dict[str, tuple] = {
     'model.daam.attention': ('residual', 'independent', 'none'),
     'model.daam.gate': ('sigmoid', 'relu_sigmoid', 'literal', 'harmonious'),
     'data.type': ('image',),
+    'data.on_bad_image': ('stop', 'skip'),
     'train.select': ('last',),
     'train.lr_scheduler': ('multi_step', 'single_step', 'cosine'),
     'train.optim': ('sgd', 'adam', 'amsgrad', 'rmsprop', 'radam'),
