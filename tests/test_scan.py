@@ -233,7 +233,7 @@ def test_bad_images_and_their_reasons(workers, paths, find, monkeypatch):
     assert bad.keys() == wanted
     assert list(bad) == sorted(bad)
     assert bad[paths[0]] == bad[paths[2]] == 'of no image format that is known'
-    assert 'truncated' in bad[paths[4]]
+    assert 'truncated' in bad[paths[4]].lower()
     assert bad[paths[5]] == 'Too many levels of symbolic links'
     assert torch.equal(torch.get_rng_state(), state[0])
     assert random.getstate() == state[1]
@@ -317,7 +317,7 @@ def test_stop_is_one_line_and_a_list(both, config, tmp_path):
     assert 'data.on_bad_image skip' in line
     rows = [row.split('\t') for row in listed.read_text().splitlines()]
     assert [row[0] for row in rows] == sorted(bad)
-    assert all('truncated' in row[1] for row in rows)
+    assert all('truncated' in row[1].lower() for row in rows)
     # Repaired: the list is gone too.
     for path in bad:
         picture(1, 1, 1).save(path)
