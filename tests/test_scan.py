@@ -13,6 +13,7 @@ from PIL import Image
 from command import arguments
 from layouts import DUKE, MARKET, picture, write_duke, write_market
 from tiny import tiny_config
+from torchreid_daam import adapt
 from torchreid_daam.checks import check_images
 from torchreid_daam.cli import adapt_main
 from torchreid_daam.config import merge_options
@@ -363,6 +364,32 @@ def test_skip_equals_a_data_set_without_them(
         target_items(d.train_loader_t.dataset.data) for d in (found, wanted)
     ]
     assert target[0] == target[1]
+
+
+def test_skip_gives_the_bits_of_a_run_without_them(both, config, tmp_path):
+    """Weights, labels and rows, with loading processes too."""
+    bad = cut(both / MARKET / TRAIN, 2, 4, 5, 6, 7)
+    bad += cut(both / DUKE / TRAIN, 1, 9)
+    found = []
+    for name, options in (
+        ('skip', ('data.on_bad_image', 'skip', 'data.workers', 2)),
+        ('gone', ()),
+    ):
+        cfg = config(both, 'data.save_dir', tmp_path / name, *options)
+        rows = adapt(cfg)['rows']
+        folder = tmp_path / name
+        state = torch.load(folder / 'checkpoints' / 'selected.pth')
+        with np.load(folder / 'pseudo_labels' / 'round-1.npz') as labels:
+            found.append((rows, state['state_dict'], dict(labels)))
+        for path in bad:
+            if name == 'skip':
+                os.unlink(path)
+    (rows, weights, labels), (rows_2, weights_2, labels_2) = found
+    assert rows == rows_2
+    assert weights.keys() == weights_2.keys()
+    assert all(torch.equal(weights[k], weights_2[k]) for k in weights)
+    assert all(np.array_equal(labels[k], labels_2[k]) for k in labels)
+    assert len(labels['label']) == 14
 
 
 def test_skip_with_a_sampler_of_identities(both, config):
