@@ -17,7 +17,12 @@ from torchreid_daam.config import (
     merge_file,
     merge_options,
 )
-from torchreid_daam.errors import InputError, RunFailed, plain_message
+from torchreid_daam.errors import (
+    InputError,
+    RunFailed,
+    plain_message,
+    worker_died,
+)
 from torchreid_daam.plan import describe_plan
 from torchreid_daam.run import adapt
 from torchreid_daam.runs.console import logged
@@ -128,7 +133,9 @@ def _guarded(action) -> int:
     except InputError as error:
         print(f'error: {plain_message(error)}', file=sys.stderr)
         return 2
-    except RunFailed as error:
+    except RuntimeError as error:
+        if not (isinstance(error, RunFailed) or worker_died(error)):
+            raise
         print(f'error: {plain_message(error)}', file=sys.stderr)
         return 1
     except OSError as error:  # a full disk, a folder that is gone

@@ -15,6 +15,7 @@ from torchreid_daam import registry
 from torchreid_daam.checks import (
     check_config,
     check_data,
+    check_images,
     check_layers,
     derived_max_epoch,
     load_datamanager,
@@ -111,8 +112,16 @@ def _run(job: Job) -> None:
         run_stock(job.cfg, job.engine, job.folder, options)
 
 
-def prepare(cfg: CN) -> Job:
-    """Checks the settings, reads the data, builds model and engine."""
+def prepare(cfg: CN, write: bool = True) -> Job:
+    """Checks the settings, reads the data, builds model and engine.
+
+    Args:
+        cfg: the settings; they are not changed.
+        write: whether what was found out about images may be written.
+
+    Raises:
+        InputError: if a setting or a file is wrong.
+    """
     cfg = _resolved(cfg)
     torchreid.utils.set_random_seed(cfg.train.seed)
     if cfg.use_gpu:
@@ -121,6 +130,7 @@ def prepare(cfg: CN) -> Job:
         torch.backends.cudnn.deterministic = True
         torch.use_deterministic_algorithms(True, warn_only=True)
     datamanager = build_datamanager(cfg)
+    check_images(cfg, datamanager, write)
     cfg = _with_clusters(cfg, datamanager)
     check_data(cfg, datamanager)
     model = build_model(cfg, datamanager.num_train_pids)

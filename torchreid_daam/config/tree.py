@@ -42,6 +42,7 @@ def get_default_config() -> CN:
     cfg.data.k_tfm = 1  # augmented copies of an image; daam takes 1
     cfg.data.norm_mean = [0.485, 0.456, 0.406]  # ImageNet's
     cfg.data.norm_std = [0.229, 0.224, 0.225]  # ImageNet's
+    cfg.data.on_bad_image = 'stop'  # or skip, training images only
     cfg.data.save_dir = 'log'  # the run's folder
     cfg.data.load_train_targets = False  # derived: True with daam
     cfg.data.synthetic = CN()

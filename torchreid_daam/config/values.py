@@ -16,6 +16,7 @@ CHOICES: dict[str, tuple] = {
     'model.daam.attention': ('residual', 'independent', 'none'),
     'model.daam.gate': ('sigmoid', 'relu_sigmoid', 'literal', 'harmonious'),
     'data.type': ('image',),
+    'data.on_bad_image': ('stop', 'skip'),
     'train.select': ('last',),
     'train.on_nan': ('stop', 'skip'),
     'train.lr_scheduler': ('multi_step', 'single_step', 'cosine'),
@@ -86,6 +87,16 @@ LOWEST: dict[str, float] = {
     'test.batch_size': 1,
     'test.visrank_topk': 1,
 }
+# Highest value allowed: what a generator takes, and where a slip of the
+# finger would eat the memory.
+HIGHEST: dict[str, int] = {
+    'model.daam.embed_dim': 65536,
+    'data.height': 4096,
+    'data.width': 4096,
+    'data.workers': 1024,
+    'data.synthetic.seed': 2**32 - 1,
+    'train.seed': 2**32 - 1,
+}
 # Shares: 0 is allowed, 1 is not.
 SHARES = (
     'sgd.momentum',
@@ -139,6 +150,9 @@ def check_values(cfg: CN) -> None:
     for key, lowest in LOWEST.items():
         if flat[key] < lowest:
             raise InputError(f'{key}={flat[key]}: at least {lowest} expected')
+    for key, highest in HIGHEST.items():
+        if flat[key] > highest:
+            raise InputError(f'{key}={flat[key]}: at most {highest} expected')
     for key in SHARES:
         if not 0 <= flat[key] < 1:
             raise InputError(f'{key}={flat[key]}: 0 to less than 1 expected')
