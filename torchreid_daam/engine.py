@@ -304,7 +304,7 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         imgs, batch = joint_batch(data, self._device)
         if 'target' in data:
             batch['progress'] = self._progress()
-        output = self.model(imgs)
+        output = self.outputs(imgs, batch)
         terms = self.terms(output, batch)
         loss = self.terms.total(terms)
         self.optimizer.zero_grad()
@@ -316,10 +316,22 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         values = torch.stack([loss, *terms.values()]).tolist()
         return dict(zip(('loss', *terms), values, strict=True))
 
+    def outputs(self, imgs: torch.Tensor, batch: dict[str, Any]) -> Any:
+        """What the model says about a joint batch: one call for all rows.
+
+        Args:
+            imgs: (N, C, H, W).
+            batch: see ``joint_batch``.
+        """
+        return self.model(imgs)
+
     def _progress(self) -> float:
         """Share of the adaptation done, for terms that warm up."""
-        done = self.epoch + self.batch_idx / self.num_batches
-        return (done - self.pretrain_epoch) / (self.rounds * self.round_epoch)
+        # Whole epochs first: the share has the same bits where pretraining
+        # was loaded.
+        epoch = self.epoch - self.pretrain_epoch
+        done = epoch + self.batch_idx / self.num_batches
+        return done / (self.rounds * self.round_epoch)
 
     # Testing, and what is kept
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,11 +64,12 @@ class Job(NamedTuple):
     start_epoch: int
 
 
-def adapt(cfg: CN) -> dict[str, Any]:
+def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
     """Runs what the settings say: adaptation, a stock engine, or a test.
 
     Args:
         cfg: from ``get_default_config()``; it is not changed.
+        seats: objects of your own; see :func:`prepare`.
 
     Returns:
         What ``results.json`` holds.
@@ -76,7 +78,7 @@ def adapt(cfg: CN) -> dict[str, Any]:
         InputError: if a setting or a file is wrong.
     """
     started = time.time()
-    job = prepare(cfg)
+    job = prepare(cfg, **seats)
     folder = job.folder
     folder.claim(not job.cfg.test.evaluate, cfg.model.resume)
     folder.write_settings(job.cfg.dump())
@@ -93,8 +95,22 @@ def adapt(cfg: CN) -> dict[str, Any]:
     return folder.results.as_dict()
 
 
-def prepare(cfg: CN) -> Job:
-    """Checks the settings, reads the data, builds model and engine."""
+def prepare(
+    cfg: CN,
+    *,
+    labeller: Callable[[CN, Any], Callable] | None = None,
+    engine_class: type[ImageDAAMEngine] = ImageDAAMEngine,
+) -> Job:
+    """Checks the settings, reads the data, builds model and engine.
+
+    Args:
+        cfg: from ``get_default_config()``; it is not changed.
+        labeller: called with the settings, K filled in, and the data
+            manager; returns what takes the engine's labeller seat. Where
+            not given, the settings say it. With ``loss.name daam`` only.
+        engine_class: the engine, or a subclass that trains otherwise. With
+            ``loss.name daam`` only.
+    """
     cfg = _resolved(cfg)
     torchreid.utils.set_random_seed(cfg.train.seed)
     if cfg.use_gpu:
@@ -116,8 +132,13 @@ def prepare(cfg: CN) -> Job:
         model = nn.DataParallel(model)
     results = Results(config_hash(cfg), cfg.train.seed)
     folder = RunFolder(cfg.data.save_dir, cfg.data.root, results)
-    build = _daam_engine if cfg.loss.name == 'daam' else build_stock_engine
-    engine, start_epoch = build(cfg, datamanager, model, folder)
+    parts = (cfg, datamanager, model, folder)
+    if cfg.loss.name == 'daam':
+        engine, start_epoch = _daam_engine(
+            *parts, labeller or _labeller, engine_class
+        )
+    else:
+        engine, start_epoch = build_stock_engine(*parts)
     return Job(cfg, datamanager, engine, folder, start_epoch)
 
 
@@ -173,18 +194,27 @@ def build_model(cfg: CN, num_classes: int) -> nn.Module:
     return model
 
 
+def _labeller(cfg: CN, datamanager: Any) -> Callable:
+    return KMeansLabeller(**labeller_kwargs(cfg))
+
+
 def _daam_engine(
-    cfg: CN, datamanager: Any, model: nn.Module, folder: RunFolder
+    cfg: CN,
+    datamanager: Any,
+    model: nn.Module,
+    folder: RunFolder,
+    labeller: Callable[[CN, Any], Callable],
+    engine_class: type[ImageDAAMEngine],
 ) -> tuple[ImageDAAMEngine, int]:
     optimizer = torchreid.optim.build_optimizer(model, **optimizer_kwargs(cfg))
     scheduler = build_restart_scheduler(optimizer, **restart_kwargs(cfg))
     head = getattr(unwrapped(model), 'nominal', None)
-    engine = ImageDAAMEngine(
+    engine = engine_class(
         datamanager,
         model,
         optimizer,
         scheduler,
-        labeller=KMeansLabeller(**labeller_kwargs(cfg)),
+        labeller=labeller(cfg, datamanager),
         terms=DAAMLoss(**loss_kwargs(cfg), domain_head=head),
         sampler_s=_source_order(cfg, datamanager),
         persistent_workers=cfg.data.workers > 0,
