@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from tables.intervals import mean_sd
-from tables.plots import draw
 from tables.published import table as published_table
 from tables.records import read_suite
 from tables.verdicts import Scores, against, difference_text, sentences
@@ -48,12 +47,19 @@ def write_report(out: Path, doc: Path) -> None:
     found = {key: suite for key, suite in found.items() if suite}
     if not found:
         raise InputError(f'--out={out}: no results of any suite')
+    try:
+        from tables.plots import draw
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f'{error.name}: not installed; the figures need it: '
+            "pip install -e '.[results]'"
+        ) from None
     figures = draw(found, out, doc.with_suffix(''))
     text = INTRODUCTION
     names = [n for s in found.values() for n in [*s['sources'], s['target']]]
     if all(name.startswith('synthetic_') for name in names):
         text += EMBEDDED
-    for key, suite in found.items():
+    for suite in found.values():
         text += f'\n## {suite["title"]}\n\n'
         text += '\n\n'.join(_parts(suite, found, figures, doc)) + '\n'
     text += _why(figures, found, doc) + _published()
@@ -166,7 +172,7 @@ def _made_by(suite: dict[str, Any]) -> str:
             lines.append(line)
     seeds = ', '.join(map(str, suite['seeds']))
     return (
-        f'Seeds {seeds}; {suite["sources"]} to {suite["target"]}; '
+        f'Seeds {seeds}; {", ".join(suite["sources"])} to {suite["target"]}; '
         f'{hours:.2f} h of runs, shared pretraining not counted. Made by\n\n'
         + '\n'.join(f'- {line}' for line in lines)
     )
@@ -220,10 +226,10 @@ def _means(found: dict[str, dict[str, Any]]) -> str:
             if not means or row['stage'] != 'final':
                 continue
             names = sorted({name for m in means for name in m})
-            cells = [
-                f'{name} {mean_sd([m[name] for m in means if name in m])[0]:.3g}'
-                for name in names
-            ]
+            cells = []
+            for name in names:
+                values = [m[name] for m in means if name in m]
+                cells.append(f'{name} {mean_sd(values)[0]:.3g}')
             lines[row['key']] = f'- {row["title"]}: {", ".join(cells)}'
     if not lines:
         return ''

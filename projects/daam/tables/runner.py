@@ -147,6 +147,14 @@ def _check(jobs: dict[str, Job]) -> None:
         check_data(first, build_datamanager(first))
 
 
+def write_job(job: Job, folder: Path) -> None:
+    """Writes what a worker is to do; an older record is removed."""
+    (folder / 'record.json').unlink(missing_ok=True)
+    write_text(folder / 'settings.yaml', job.cfg.dump())
+    fields = ('id', 'name', 'method', 'seat', 'seed', 'needs')
+    write_json(folder / 'job.json', {k: getattr(job, k) for k in fields})
+
+
 class _Pool:
     """Runs jobs, each in a process of its own, and keeps why they failed.
 
@@ -184,14 +192,20 @@ class _Pool:
         record = read_record(self.runs / job.id)
         if record is not None and record['status'] == 'done':
             return ''
-        return self._run_process(job)
+        return self._run(job)
 
-    def _run_process(self, job: Job) -> str:
+    def _run(self, job: Job) -> str:
         folder = self.runs / job.id
-        (folder / 'record.json').unlink(missing_ok=True)
-        write_text(folder / 'settings.yaml', job.cfg.dump())
-        fields = ('id', 'name', 'method', 'seat', 'seed', 'needs')
-        write_json(folder / 'job.json', {k: getattr(job, k) for k in fields})
+        write_job(job, folder)
+        code = self._launch(folder)
+        record = read_record(folder)
+        if record is not None:
+            return record['reason']
+        ended = f'signal {-code}' if code < 0 else f'exit code {code}'
+        return self._fail(job, f'its process ended by {ended}')
+
+    def _launch(self, folder: Path) -> int:
+        """Waits for a process that works on a run's folder."""
         with open(folder / 'output.txt', 'ab') as output:
             process = subprocess.Popen(
                 [sys.executable, HERE.parent / 'ablation.py', 'work', folder],
@@ -206,11 +220,7 @@ class _Pool:
             code = process.wait()
             self.processes.discard(process)
             process.stdin.close()
-        record = read_record(folder)
-        if record is not None:
-            return record['reason']
-        ended = f'signal {-code}' if code < 0 else f'exit code {code}'
-        return self._fail(job, f'its process ended by {ended}')
+        return code
 
     def _fail(self, job: Job, reason: str) -> str:
         if not self.stopped.is_set():

@@ -83,9 +83,7 @@ class Suite(NamedTuple):
 
 PLAIN = {'model.daam.attention': 'none', 'model.daam.dsp_branch': False}
 FULL_ROW = Row(FULL, 'full DAAM', {})
-DIRECT = Row(
-    'direct', 'direct transfer', PLAIN, stage='direct', reference='dsh'
-)
+DIRECT = Row('direct', 'direct transfer', PLAIN, stage='direct', reference='')
 ADABN = Row(
     'adabn', 'AdaBN', PLAIN, stage='adabn', reference='direct', ours=True
 )
@@ -134,7 +132,7 @@ def _table3(seeds: tuple[int, ...]) -> Suite:
             reference='adabn',
             ours=True,
         ),
-        Row('dsh', 'DSH', PLAIN, reference='adabn'),
+        Row('dsh', 'DSH', PLAIN, reference='direct'),
         Row(
             'dsh_dsp',
             'DSH + DSP',
