@@ -23,6 +23,7 @@ from tiny import tiny_config
 from torchreid_daam import adapt
 from torchreid_daam.config import merge_options
 
+pytest.importorskip('matplotlib')  # the extra `results`
 DOOR = Path(jobs.HERE.parent) / 'ablation.py'
 SETTINGS = {
     'train.rounds': 2,
@@ -222,7 +223,6 @@ def test_finished_runs_are_not_repeated_nor_mixed(arguments, in_process):
 def test_a_failed_row_is_recorded_and_the_others_go_on(
     arguments, in_process, capsys
 ):
-    words = arguments('choices', '--rows', 'full', 'sums', 'head')
     words = arguments('choices', '--rows', 'full', 'sums')
     words += ['--seeds', '0', 'train.pretrain_lr', '1e18']
     # Pretraining of either row ends in NaN here.
@@ -273,8 +273,9 @@ def kill_when(words, pattern, out):
     process.wait()
 
 
+@pytest.mark.slow
 def test_killed_between_and_inside_rows_ends_with_the_same_table(
-    arguments, base, tmp_path
+    arguments, base, tmp_path, in_process
 ):
     row = Row('dsh', '', PLAIN)
     words = arguments('table3', '--rows', 'dsh', '--seeds', '0')
@@ -284,7 +285,8 @@ def test_killed_between_and_inside_rows_ends_with_the_same_table(
         p: p.stat().st_mtime_ns for p in arguments.out.glob('runs/*/record*')
     }
     kill_when(words, 'runs/*/run/pseudo_labels/*-2.npz', arguments.out)
-    assert start(words).wait() == 0
+    assert command.main(words) == 0
+    assert in_process == ['dsh-0']
     for path, written in before.items():
         assert path.stat().st_mtime_ns == written  # not repeated
     base.train.rounds = 4
@@ -296,9 +298,10 @@ def test_killed_between_and_inside_rows_ends_with_the_same_table(
     assert [r['mAP'] for r in run['rounds']] == [r['mAP'] for r in rounds]
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_same_numbers(arguments, base, tmp_path):
     words = arguments('table3', '--rows', 'direct', workers=2)
-    assert start([*words, '--seeds', '0', '1']).wait() == 0
+    assert command.main([*words, '--seeds', '0', '1']) == 0
     runs = scores_of(arguments, 'table3')['direct']
     assert len(runs) == 2
     row = Row('direct', '', PLAIN, stage='direct')
