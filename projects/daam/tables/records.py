@@ -96,7 +96,7 @@ def suite_as_dict(
         'settings': {
             k: v for k, v in flatten(base).items() if v != default[k]
         },
-        'seeds': seeds,
+        'seeds': [s for s in seeds if any(runs[r.key, s] for r in suite.rows)],
         'sessions': sessions,
         'claims': [claim._asdict() for claim in suite.claims],
         'rows': rows,

@@ -1,6 +1,7 @@
 """The results document: tables, sentences and figures from suites' JSON."""
 
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ Written by `python projects/daam/ablation.py`; nothing below is typed in.
 Each number is a mean over seeds ± the standard deviation between them. A
 difference is paired: both rows have the same data and the same keys for each
 seed; in brackets its 95 % interval, Student's t over seeds. An order *holds*
-or is *reversed* only where that interval leaves out 0.
+or is *reversed* only where that interval leaves out 0. Where the paper's own
+difference is quoted, the first number is for DukeMTMC-reID to Market-1501, the
+second for Market-1501 to DukeMTMC-reID.
 """
 EMBEDDED = """
 The data is drawn (`data.synthetic`), and each seed draws its own two domains.
@@ -159,8 +162,8 @@ def _made_by(suite: dict[str, Any]) -> str:
     hours = sum(run['seconds'] for run in runs.values()) / 3600
     lines = []
     for session in suite['sessions']:
-        command = ' '.join(['python projects/daam/' + session['command'][0]]
-                           + session['command'][1:])  # fmt: skip
+        name, *rest = session['command']
+        command = shlex.join(['python', f'projects/daam/{name}', *rest])
         minutes = session['seconds'] / 60
         line = (
             f'`{command}`: {session["workers"]} at once, '

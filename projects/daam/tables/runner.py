@@ -19,7 +19,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 from yacs.config import CfgNode as CN
 
-from tables.jobs import HERE, REPOSITORY, Job, check_base, job_of, plan
+from tables.jobs import (
+    HERE,
+    REPOSITORY,
+    Job,
+    check_base,
+    job_of,
+    plan,
+    source_digest,
+)
 from tables.records import (
     failed_record,
     machine,
@@ -101,15 +109,16 @@ def run_suites(
 def _execute(jobs: dict[str, Job], workers: int, results: '_Results') -> int:
     """Runs what has no record; returns how many runs failed."""
     started, failed = time.time(), 0
-    done = _Pool(results.out / RUNS).execute(jobs, workers)
-    for number, (job, reason) in enumerate(done, 1):
-        failed += bool(reason)
-        seconds = time.time() - started
-        said = f'failed: {reason}' if reason else 'done'
-        print(f'{number}/{len(jobs)} {seconds:.0f} s {job.name}: {said}')
-        sys.stdout.flush()
-        results.session['seconds'] = round(seconds, 1)
-        results.write()
+    pool = _Pool(results.out / RUNS)
+    with contextlib.closing(pool.execute(jobs, workers)) as done:
+        for number, (job, reason) in enumerate(done, 1):
+            failed += bool(reason)
+            seconds = time.time() - started
+            said = f'failed: {reason}' if reason else 'done'
+            print(f'{number}/{len(jobs)} {seconds:.0f} s {job.name}: {said}')
+            sys.stdout.flush()
+            results.session['seconds'] = round(seconds, 1)
+            results.write()
     return failed
 
 
@@ -152,7 +161,9 @@ def write_job(job: Job, folder: Path) -> None:
     (folder / 'record.json').unlink(missing_ok=True)
     write_text(folder / 'settings.yaml', job.cfg.dump())
     fields = ('id', 'name', 'method', 'seat', 'seed', 'needs')
-    write_json(folder / 'job.json', {k: getattr(job, k) for k in fields})
+    value = {name: getattr(job, name) for name in fields}
+    value['source'] = source_digest(job.method, job.seat)
+    write_json(folder / 'job.json', value)
 
 
 class _Pool:

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from yacs.config import CfgNode as CN
 
 from tables.explain import explain, last_labels
-from tables.jobs import FORMAT
+from tables.jobs import FORMAT, source_digest
 from tables.seats import seats
 from torchreid_daam import adapt, get_default_config
 from torchreid_daam.config import merge_file
@@ -39,7 +40,9 @@ MODULES = {
 def main(folder: Path) -> int:
     """Works on a run's folder until the run ends or whoever began it does."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    return 0 if work(folder)['status'] == 'done' else 1
+    # Where an earlier process of a killed command is just about to end.
+    with FileLock(folder / '.lock', timeout=60):
+        return 0 if work(folder)['status'] == 'done' else 1
 
 
 def _die_with_parent() -> None:
@@ -67,6 +70,8 @@ def work(folder: Path) -> dict[str, Any]:
 
 
 def _run(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
+    if source_digest(job['method'], job['seat']) != job['source']:
+        raise RuntimeError('the source has changed since the command began')
     cfg = get_default_config()
     merge_file(cfg, str(folder / 'settings.yaml'))
     run, shift = folder / 'run', 0
