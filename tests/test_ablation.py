@@ -15,9 +15,9 @@ from filelock import FileLock
 
 from command import environment
 from layouts import write_duke, write_market
-from tables import command, jobs, runner, worker
+from tables import command, jobs, pool, runner, worker
 from tables.jobs import FORMAT
-from tables.suites import PLAIN, Row
+from tables.rows import PLAIN, Row
 from tables.worker import work
 from tiny import tiny_config
 from torchreid_daam import adapt
@@ -56,7 +56,7 @@ def in_process(monkeypatch):
         worked.append(json.loads((folder / 'job.json').read_text())['name'])
         return 0 if work(folder)['status'] == 'done' else 1
 
-    monkeypatch.setattr(runner._Pool, '_launch', launch)
+    monkeypatch.setattr(pool.Pool, '_launch', launch)
     return worked
 
 
@@ -97,7 +97,7 @@ def run_row(base, row, runs):
     """A row's records, worked on here one after the other."""
     for job in jobs.plan(base, [row], [0]).values():
         folder = runs / job.id
-        runner.write_job(job, folder)
+        pool.write_job(job, folder)
         record = work(folder)
         assert record['status'] == 'done', record['reason']
     return record, folder
@@ -161,7 +161,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(
     needed = tmp_path / 'whole' / job.needs
     folder.parent.mkdir()
     (folder.parent / job.needs).symlink_to(needed)
-    runner.write_job(job, folder)
+    pool.write_job(job, folder)
 
     class Killed(BaseException):
         pass

@@ -9,7 +9,7 @@ import torch
 from baselines import arn, pul, supervised
 from baselines.loop import round_epochs
 from tables import jobs
-from tables.suites import PLAIN, Row
+from tables.rows import PLAIN, Row
 from tiny import tiny_config
 from torchreid_daam import adapt, backbones, run
 

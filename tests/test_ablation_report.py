@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from tables import report
 from tables.jobs import REPOSITORY
 from tables.records import (
     SCORES,
@@ -13,6 +14,7 @@ from tables.records import (
     revision,
     suite_as_dict,
 )
+from tables.runner import run_suites
 from tables.suites import suites
 from tables.verdicts import best_baseline, sentences
 from tiny import tiny_config
@@ -99,9 +101,7 @@ def out(tmp_path):
 
 @pytest.fixture
 def text(out):
-    from tables.report import write_report
-
-    write_report(out, out / 'doc.md')
+    report.write_report(out, out / 'doc.md')
     return (out / 'doc.md').read_text()
 
 
@@ -160,8 +160,6 @@ def test_published_figures_share_no_table_with_ours(text):
 
 
 def test_the_same_json_gives_the_same_document(text, out):
-    from tables.report import write_report
-
     before = {p: p.read_bytes() for p in out.glob('doc*/*') if p.is_file()}
     write_report(out, out / 'doc.md')
     assert (out / 'doc.md').read_text() == text
@@ -181,14 +179,21 @@ def test_without_baselines_clusters_stand_alone(out):
 
 
 def test_files_that_are_no_results(tmp_path):
-    from tables.report import write_report
-
     assert read_suite(tmp_path / 'fig5.json') is None
     with pytest.raises(InputError, match='no results of any suite'):
-        write_report(tmp_path, tmp_path / 'doc.md')
+        report.write_report(tmp_path, tmp_path / 'doc.md')
     (tmp_path / 'fig5.json').write_text(json.dumps({'format': 0}))
     with pytest.raises(InputError, match='results of version 0'):
-        write_report(tmp_path, tmp_path / 'doc.md')
+        report.write_report(tmp_path, tmp_path / 'doc.md')
+
+
+def test_without_matplotlib_it_is_said_before_anything_runs(monkeypatch):
+    monkeypatch.setattr(report, 'find_spec', lambda name: None)
+    with pytest.raises(InputError, match='matplotlib: not installed'):
+        run_suites(
+            *(None, ['fig5'], [0]),
+            **{'rows': None, 'workers': 1, 'out': None, 'command': []},
+        )
 
 
 def test_where_it_was_made(tmp_path):

@@ -3,9 +3,11 @@
 import pytest
 
 from tables import jobs
+from tables.choices import DEPARTURES
 from tables.jobs import ROUND_KEYS, check_base, job_of, plan, pretraining
 from tables.published import PUBLISHED, table
-from tables.suites import DEPARTURES, Row, suites
+from tables.rows import Row
+from tables.suites import suites
 from tiny import tiny_config
 from torchreid_daam.checks import check_config
 from torchreid_daam.config import flatten, get_default_config

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from yacs.config import CfgNode as CN
 
-from tables.suites import Row, embedded
+from tables.rows import Row, embedded
 from torchreid_daam.config import flatten, get_default_config, merge_options
 from torchreid_daam.config.values import SILENT_KEYS
 from torchreid_daam.errors import InputError

@@ -10,7 +10,7 @@ from typing import Any
 from yacs.config import CfgNode as CN
 
 from tables.jobs import FORMAT, Job, source_digest
-from tables.suites import Row, Suite
+from tables.rows import Row, Suite
 from torchreid_daam.config import flatten, get_default_config
 from torchreid_daam.errors import InputError
 

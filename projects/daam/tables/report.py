@@ -1,8 +1,8 @@
 """The results document: tables, sentences and figures from suites' JSON."""
 
-import os
 import shlex
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from tables.intervals import mean_sd
 from tables.published import table as published_table
 from tables.records import read_suite
 from tables.verdicts import Scores, against, difference_text, sentences
+from tables.why import image, why
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import write_text
 
@@ -36,6 +37,19 @@ was tuned by itself.
 """
 
 
+def check_matplotlib() -> None:
+    """Checks that figures can be drawn.
+
+    Raises:
+        InputError: if matplotlib is not installed.
+    """
+    if find_spec('matplotlib') is None:
+        raise InputError(
+            'matplotlib: not installed, and the figures need it; '
+            "pip install -e '.[results]'"
+        )
+
+
 def write_report(out: Path, doc: Path) -> None:
     """Writes the document and its figures beside it.
 
@@ -50,13 +64,9 @@ def write_report(out: Path, doc: Path) -> None:
     found = {key: suite for key, suite in found.items() if suite}
     if not found:
         raise InputError(f'--out={out}: no results of any suite')
-    try:
-        from tables.plots import draw
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f'{error.name}: not installed; the figures need it: '
-            "pip install -e '.[results]'"
-        ) from None
+    check_matplotlib()
+    from tables.plots import draw
+
     figures = draw(found, out, doc.with_suffix(''))
     text = INTRODUCTION
     names = [n for s in found.values() for n in [*s['sources'], s['target']]]
@@ -65,7 +75,7 @@ def write_report(out: Path, doc: Path) -> None:
     for suite in found.values():
         text += f'\n## {suite["title"]}\n\n'
         text += '\n\n'.join(_parts(suite, found, figures, doc)) + '\n'
-    text += _why(figures, found, doc) + _published()
+    text += why(figures, found, doc) + _published()
     write_text(doc, text)
 
 
@@ -81,7 +91,7 @@ def _parts(
         yield _table(suite)
     yield '\n'.join(f'- {line}' for line in sentences(suite, found))
     if suite['suite'] in figures:
-        yield _image(suite['title'], figures[suite['suite']], doc)
+        yield image(suite['title'], figures[suite['suite']], doc)
     if suite['note']:
         yield suite['note']
     yield _made_by(suite)
@@ -179,64 +189,6 @@ def _made_by(suite: dict[str, Any]) -> str:
         f'{hours:.2f} h of runs, shared pretraining not counted. Made by\n\n'
         + '\n'.join(f'- {line}' for line in lines)
     )
-
-
-def _image(title: str, path: Path, doc: Path) -> str:
-    where = os.path.relpath(f'{path}.png', doc.parent).replace(os.sep, '/')
-    return f'![{title}]({where})'
-
-
-def _why(
-    figures: dict[str, Path],
-    found: dict[str, dict[str, Any]],
-    doc: Path,
-) -> str:
-    texts = {
-        'weights': (
-            'Weights of Eq. 9 in the last round',
-            'The narrower they are, the less the weighted loss differs from '
-            'the plain one at another rate.',
-        ),
-        'p_o': (
-            'p_o of Eq. 5 on both domains and on noise',
-            'Where noise is as nominal as pedestrians are, L_DS is met '
-            'without the domains coming closer.',
-        ),
-        'cosine': (
-            'Cosine of f_sh and f_sp on target images',
-            'What the orthogonality term does to the features, whether or '
-            'not the ranks move.',
-        ),
-    }
-    parts = []
-    for key, (title, text) in texts.items():
-        if key in figures:
-            image = _image(title, figures[key], doc)
-            parts.append(f'**{title}.** {text}\n\n{image}')
-    means = _means(found)
-    if not parts:
-        return ''
-    body = '\n\n'.join(parts)
-    return f'\n## Why\n\n{body}\n\n{means}\n'
-
-
-def _means(found: dict[str, dict[str, Any]]) -> str:
-    """Mean over runs of what the figures show, for each row that has it."""
-    lines = {}
-    for suite in found.values():
-        for row in suite['rows']:
-            means = [run['means'] for run in row['runs'] if run.get('means')]
-            if not means or row['stage'] != 'final':
-                continue
-            names = sorted({name for m in means for name in m})
-            cells = []
-            for name in names:
-                values = [m[name] for m in means if name in m]
-                cells.append(f'{name} {mean_sd(values)[0]:.3g}')
-            lines[row['key']] = f'- {row["title"]}: {", ".join(cells)}'
-    if not lines:
-        return ''
-    return 'Means over images and seeds:\n\n' + '\n'.join(lines.values())
 
 
 def _published() -> str:

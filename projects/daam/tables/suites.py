@@ -1,91 +1,23 @@
-"""What is compared: rows, suites, and the orders that the paper claims.
+"""What is compared: suites and the orders that the paper claims.
 
 A row is a set of settings over the base settings, which are the full model,
 or one of the baseline methods. No row has a schedule of its own.
 """
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import yaml
 from yacs.config import CfgNode as CN
 
-from torchreid_daam.config import flatten
-
-LETTER = Path(__file__).resolve().parents[1] / 'configs' / 'letter.yaml'
-# The five departures of the other presets, which `letter` takes back.
-DEPARTURES = (
-    'adapt_bn',
-    'model.daam.gate',
-    'loss.daam.reduction',
-    'loss.daam.orth',
-    'pseudo_labels.normalize',
-    'pseudo_labels.weight_scale',
-)
-FULL = 'full'
-
-
-class Row(NamedTuple):
-    """One line of a table.
-
-    Attributes:
-        key: its name on the command line.
-        title: its name in the table.
-        settings: over the base settings.
-        method: ``daam``, ``supervised``, ``pul`` or ``arn``.
-        stage: of the run's rows, the one that is reported.
-        seat: what takes a seat of the engine; see ``seats``.
-        reference: key of the row that it is compared with.
-        ours: whether the paper has no such row.
-        x: where it stands in a figure.
-    """
-
-    key: str
-    title: str
-    settings: dict[str, Any]
-    method: str = 'daam'
-    stage: str = 'final'
-    seat: str = ''
-    reference: str = FULL
-    ours: bool = False
-    x: float | None = None
-
-
-class Claim(NamedTuple):
-    """An order of two rows.
-
-    Attributes:
-        better: key of the row that is said to be better.
-        worse: key of the other.
-        paper: what the paper's mAP differ by, Duke to Market and Market to
-            Duke; empty where the claim is not the paper's.
-        equal: whether the claim is that they do not differ.
-        least: mAP by which the first is wanted to be better.
-    """
-
-    better: str
-    worse: str
-    paper: tuple[float, ...] = ()
-    equal: bool = False
-    least: float = 0.0
-
-
-class Suite(NamedTuple):
-    """A table or a figure."""
-
-    key: str
-    title: str
-    rows: list[Row]
-    claims: list[Claim]
-    seeds: tuple[int, ...]
-    note: str = ''
-
-
-PLAIN = {'model.daam.attention': 'none', 'model.daam.dsp_branch': False}
-FULL_ROW = Row(FULL, 'full DAAM', {})
-DIRECT = Row('direct', 'direct transfer', PLAIN, stage='direct', reference='')
-ADABN = Row(
-    'adabn', 'AdaBN', PLAIN, stage='adabn', reference='direct', ours=True
+from tables.choices import choices, clusters
+from tables.rows import (
+    ADABN,
+    DIRECT,
+    FULL,
+    FULL_ROW,
+    PLAIN,
+    Claim,
+    Row,
+    Suite,
 )
 
 
@@ -96,12 +28,12 @@ def suites(cfg: CN) -> dict[str, Suite]:
         _table3(five),
         _table4(five),
         Suite('fig5', 'Figure 5: rounds', [FULL_ROW], [], five),
-        Suite('fig6', 'Figure 6: clusters', _clusters(cfg), [], three),
+        Suite('fig6', 'Figure 6: clusters', clusters(cfg), [], three),
         _baselines(five),
         Suite(
             'choices',
             'Choices where the paper is silent or was departed from',
-            _choices(cfg),
+            choices(cfg),
             [],
             three,
             'Every row is ours. A row whose interval holds 0 is a choice '
@@ -269,111 +201,3 @@ def _baselines(seeds: tuple[int, ...]) -> Suite:
         'many images as the rounds do.'
     )
     return Suite('baselines', 'Baselines', rows, claims, seeds, note)
-
-
-def embedded(cfg: CN) -> bool:
-    """Whether all data is drawn."""
-    names = [*cfg.data.sources, *cfg.data.targets]
-    return all(name.startswith('synthetic_') for name in names)
-
-
-def _clusters(cfg: CN) -> list[Row]:
-    """K as the paper has it, or on embedded data as shares of the rule."""
-    if not embedded(cfg):
-        return [
-            Row(
-                f'k{k}',
-                f'K = {k}',
-                {'pseudo_labels.num_clusters': k},
-                reference='k650',
-                x=k,
-            )
-            for k in range(300, 1001, 50)
-        ]
-    return [
-        FULL_ROW._replace(title='K as set', x=1.0)
-        if factor == 1
-        else Row(
-            f'k{factor:g}',
-            f'{factor:g} times K',
-            {},
-            seat=f'clusters*{factor:g}',
-            x=factor,
-        )
-        for factor in (0.5, 0.75, 1.0, 1.5, 2.0)
-    ]
-
-
-def _choices(cfg: CN) -> list[Row]:
-    def one(key: str, title: str, **settings: Any) -> Row:
-        names = {k.replace('__', '.'): v for k, v in settings.items()}
-        return Row(key, title, names, ours=True)
-
-    batch = cfg.train.batch_size
-    # A sum over a batch is a mean at a rate that many times higher.
-    per_image = {
-        'train.lr': cfg.train.lr / batch,
-        'train.pretrain_lr': cfg.train.pretrain_lr / batch,
-    }
-    with open(LETTER, encoding='utf-8') as file:
-        letter = flatten(yaml.safe_load(file))
-    printed = {key: letter[key] for key in DEPARTURES}
-    summed = {'loss.daam.reduction': 'sum'}
-    labels = 'pseudo_labels__'
-    return [
-        FULL_ROW,
-        Row(
-            'letter',
-            'preset letter, rates / batch size',
-            {**printed, **per_image},
-            ours=True,
-        ),
-        one(
-            'relu_gate', 'gate relu_sigmoid', model__daam__gate='relu_sigmoid'
-        ),
-        one('literal_gate', 'gate literal', model__daam__gate='literal'),
-        one('ha_gate', 'gate harmonious', model__daam__gate='harmonious'),
-        one(
-            'raw_kmeans',
-            'k-means on raw f_sh',
-            **{labels + 'normalize': False},
-        ),
-        one(
-            'relative',
-            'weights relative',
-            **{labels + 'weight_scale': 'relative'},
-        ),
-        one('raw_weights', 'weights raw', **{labels + 'weight_scale': 'raw'}),
-        one(
-            'centers', 'head from centres', **{labels + 'head_init': 'centers'}
-        ),
-        Row('separate', 'separate batches', {}, seat='separate', ours=True),
-        one('source_bn', 'without adapt_bn', adapt_bn=False),
-        one('printed_orth', 'Eq. 11 as printed', loss__daam__orth='paper'),
-        Row('sums', 'sums', summed, ours=True),
-        Row(
-            'sums_rate',
-            'sums, rates / batch size',
-            {**summed, **per_image},
-            ours=True,
-        ),
-        *_epoch_lengths(cfg),
-        one('last_stride', 'last stride 1', model__last_stride=1),
-    ]
-
-
-def _epoch_lengths(cfg: CN) -> list[Row]:
-    now = cfg.train.epoch_length
-    if now.isdecimal():
-        others = [str(max(1, int(now) // 2)), str(int(now) * 2)]
-    else:
-        others = [o for o in ('max', 'source', 'target') if o != now]
-    return [
-        Row(
-            f'epoch_{other}',
-            f'epoch length {other}, not {now}',
-            {'train.epoch_length': other},
-            ours=True,
-        )
-        for other in others
-    ]
