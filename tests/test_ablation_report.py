@@ -161,7 +161,7 @@ def test_published_figures_share_no_table_with_ours(text):
 
 def test_the_same_json_gives_the_same_document(text, out):
     before = {p: p.read_bytes() for p in out.glob('doc*/*') if p.is_file()}
-    write_report(out, out / 'doc.md')
+    report.write_report(out, out / 'doc.md')
     assert (out / 'doc.md').read_text() == text
     assert {p: p.read_bytes() for p in before} == before
 
