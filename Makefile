@@ -9,6 +9,7 @@ PRESET ?= synthetic
 SEED ?=
 WORKERS ?= 2
 ARGS ?=
+RESULTS ?= log/results
 
 # Two test processes of one thread each are faster on two cores than one
 # process of two threads.
@@ -16,21 +17,29 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := -m pytest tests -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-fast test-min lint format bitcheck bench \
-	faults wheel clean distclean
+.PHONY: help venv demo results test test-fast test-min lint format bitcheck \
+	bench faults wheel clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 	@echo 'PYTHON=python3.12 chooses the Python of a new environment,'
-	@echo 'ARGS="..." is appended to demo, test, test-fast, test-min, bitcheck,'
-	@echo 'bench and faults.'
+	@echo 'ARGS="..." is appended to demo, results, test, test-fast, test-min,'
+	@echo 'bitcheck, bench and faults.'
 
 venv: $(VENV)/.installed ## virtual environment in .venv with the tested versions
 demo: venv ## the main job on embedded data; PRESET=market2duke-fast, SEED=1
 	$(VENV)/bin/python projects/daam/main.py \
 		--config-file projects/daam/configs/$(PRESET).yaml \
 		$(if $(SEED),train.seed $(SEED) data.synthetic.seed $(SEED) data.save_dir log/$(PRESET)-$(SEED)) $(ARGS)
+
+# A row that failed makes the first command end with 1; the report is written
+# all the same and says so.
+results: venv ## the paper's tables into docs/results.md; goes on where it was
+	$(VENV)/bin/python projects/daam/ablation.py all --out $(RESULTS) \
+		--workers $(WORKERS) $(ARGS); code=$$?; test $$code -le 1 || exit $$code; \
+	$(VENV)/bin/python projects/daam/ablation.py report --out $(RESULTS) \
+		--doc docs/results.md && exit $$code
 
 test: venv ## every test; WORKERS=2 processes
 	$(ONE_THREAD) $(VENV)/bin/python $(PYTEST) $(ARGS)
@@ -83,6 +92,6 @@ define install
 		"$(1) is Python %d.%d; 3.11 or newer is needed: make PYTHON=..." \
 		% sys.version_info[:2])'
 	test -x $(2)/bin/python || $(1) -m venv $(2)
-	$(2)/bin/python -m pip install -c $(3) -e '.[test]'
+	$(2)/bin/python -m pip install -c $(3) -e '.[results,test]'
 	@touch $@
 endef

@@ -431,6 +431,21 @@ class TestRandomness:
         scores = [row['mAP'] for row in reference[1]]
         assert [r['mAP'] for r in engine.folder.results.rows] == scores
 
+    def test_progress_has_the_same_bits_without_pretraining(
+        self, root, tmp_path
+    ):
+        engine = make_engine(root, tmp_path, rounds=5, round_epoch=10)
+        engine.num_batches = 10
+
+        def shares(pretrain_epoch):
+            engine.pretrain_epoch = pretrain_epoch
+            for engine.epoch in range(pretrain_epoch, pretrain_epoch + 50):
+                for step in range(10):
+                    yield engine._progress(step)
+
+        assert list(shares(12)) == list(shares(0))
+        assert list(shares(0))[:3] == pytest.approx([0, 0.002, 0.004])
+
     def test_target_order_is_that_of_the_bytes(self, root, tmp_path):
         engine = make_engine(root, tmp_path)
         paths = engine.domains.target_paths

@@ -15,7 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 TARGETS = (
-    'help venv demo test test-fast test-min lint format bench wheel clean'
+    'help venv demo results test test-fast test-min lint format bench wheel '
+    'clean'
 ).split()
 
 
@@ -28,7 +29,8 @@ def setup_cfg(repo: Path) -> ConfigParser:
 def requirements(repo: Path) -> list[Requirement]:
     parser = setup_cfg(repo)
     text = parser['options']['install_requires']
-    text += '\n' + parser['options.extras_require']['test']
+    for extra in parser['options.extras_require'].values():
+        text += '\n' + extra
     return [Requirement(line) for line in text.split('\n') if line]
 
 

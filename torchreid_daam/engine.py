@@ -140,6 +140,7 @@ class ImageDAAMEngine(EvaluatingEngine):
         self.head_init = head_init
         self.labels: PseudoLabels | None = None
         self._round = 0  # whose labels are trained on
+        self._stage: tuple[int | str, ...] = ()
         self._skip = 0  # batches of this epoch that an earlier run trained
         self._recorded_at = -1
         self._complete = False
@@ -205,6 +206,7 @@ class ImageDAAMEngine(EvaluatingEngine):
                 self._begin_round(finished + 1)
             self.train_loader = self.domains.adaptation
             stage = ('adapt', finished + 1, epoch)
+        self._stage = stage
         self.train_loader.set_epoch(*stage, skip=self._skip)
         super().train(print_freq, fixbase_epoch, open_layers)
         self.guard.look()
@@ -295,12 +297,12 @@ class ImageDAAMEngine(EvaluatingEngine):
         """
         step = self._skip + self.batch_idx
         # Layers that draw in a step, such as dropout.
-        seed_all(key_seed(self.seed, 'step', self.epoch, step))
+        seed_all(key_seed(self.seed, 'step', *self._stage, step))
         imgs, batch = joint_batch(data, self.device)
         if 'target' in data:
             batch['progress'] = self._progress(step)
         self.guard.before(self.model)
-        output = self.model(imgs)
+        output = self.outputs(imgs, batch)
         terms = self.terms(output, batch)
         loss = self.terms.total(terms)
         self.optimizer.zero_grad()
@@ -320,10 +322,22 @@ class ImageDAAMEngine(EvaluatingEngine):
         values = torch.stack([loss, *terms.values()]).tolist()
         return dict(zip(('loss', *terms), values, strict=True))
 
+    def outputs(self, imgs: torch.Tensor, batch: dict[str, Any]) -> Any:
+        """What the model says about a joint batch: one call for all rows.
+
+        Args:
+            imgs: (N, C, H, W).
+            batch: see ``joint_batch``.
+        """
+        return self.model(imgs)
+
     def _progress(self, step: int) -> float:
         """Share of the adaptation done, for terms that warm up."""
-        done = self.epoch + step / (self._skip + self.num_batches)
-        return (done - self.pretrain_epoch) / (self.rounds * self.round_epoch)
+        # Whole epochs first: the share has the same bits where pretraining
+        # was loaded.
+        epoch = self.epoch - self.pretrain_epoch
+        done = epoch + step / (self._skip + self.num_batches)
+        return done / (self.rounds * self.round_epoch)
 
     # Testing, and what is kept
 

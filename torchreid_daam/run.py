@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,11 +73,12 @@ class Job(NamedTuple):
     start_epoch: int
 
 
-def adapt(cfg: CN) -> dict[str, Any]:
+def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
     """Runs what the settings say: adaptation, a stock engine, or a test.
 
     Args:
         cfg: from ``get_default_config()``; it is not changed.
+        seats: objects of your own; see :func:`prepare`.
 
     Returns:
         What ``results.json`` holds.
@@ -85,7 +87,7 @@ def adapt(cfg: CN) -> dict[str, Any]:
         InputError: if a setting or a file is wrong.
     """
     started = time.time()
-    job = prepare(cfg)
+    job = prepare(cfg, **seats)
     folder, device = job.folder, job.cfg.device
     with folder.claimed(not job.cfg.test.evaluate, job.cfg.model.resume):
         folder.write_settings(job.cfg.dump())
@@ -112,12 +114,23 @@ def _run(job: Job) -> None:
         run_stock(job.cfg, job.engine, job.folder, options)
 
 
-def prepare(cfg: CN, write: bool = True) -> Job:
+def prepare(
+    cfg: CN,
+    *,
+    write: bool = True,
+    labeller: Callable[[CN, Any], Callable] | None = None,
+    engine_class: type[ImageDAAMEngine] = ImageDAAMEngine,
+) -> Job:
     """Checks the settings, reads the data, builds model and engine.
 
     Args:
-        cfg: the settings; they are not changed.
+        cfg: from ``get_default_config()``; it is not changed.
         write: whether what was found out about images may be written.
+        labeller: called with the settings, K filled in, and the data
+            manager; returns what takes the engine's labeller seat. Where
+            not given, the settings say it. With ``loss.name daam`` only.
+        engine_class: the engine, or a subclass that trains otherwise. With
+            ``loss.name daam`` only.
 
     Raises:
         InputError: if a setting or a file is wrong.
@@ -148,8 +161,13 @@ def prepare(cfg: CN, write: bool = True) -> Job:
         **history_kwargs(cfg),
     )
     folder = RunFolder(cfg.data.save_dir, cfg.data.root, results, history)
-    build = _daam_engine if cfg.loss.name == 'daam' else build_stock_engine
-    engine, start_epoch = build(cfg, datamanager, model, folder)
+    parts = (cfg, datamanager, model, folder)
+    if cfg.loss.name == 'daam':
+        engine, start_epoch = _daam_engine(
+            *parts, labeller or _labeller, engine_class
+        )
+    else:
+        engine, start_epoch = build_stock_engine(*parts)
     return Job(cfg, datamanager, engine, folder, start_epoch)
 
 
@@ -161,8 +179,6 @@ def _resolved(cfg: CN) -> CN:
     cfg.model.resume = find_checkpoint(
         cfg.model.resume, cfg.data.save_dir, cfg.loss.name != 'daam'
     )
-    if cfg.model.resume:
-        cfg.model.load_weights = ''  # the checkpoint has what came of them
     check_config(cfg)
     if cfg.device == 'auto':
         cfg.device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -206,26 +222,35 @@ def build_model(cfg: CN, num_classes: int) -> nn.Module:
         pretrained=cfg.model.pretrained and not later,
         **model_kwargs(cfg),
     )
-    if cfg.model.load_weights:
+    if cfg.model.load_weights and not cfg.model.resume:
         load_weights(model, cfg.model.load_weights, 'model.load_weights')
     return model
 
 
+def _labeller(cfg: CN, datamanager: Any) -> Callable:
+    return KMeansLabeller(**labeller_kwargs(cfg))
+
+
 def _daam_engine(
-    cfg: CN, datamanager: Any, model: nn.Module, folder: RunFolder
+    cfg: CN,
+    datamanager: Any,
+    model: nn.Module,
+    folder: RunFolder,
+    labeller: Callable[[CN, Any], Callable],
+    engine_class: type[ImageDAAMEngine],
 ) -> tuple[ImageDAAMEngine, int]:
     optimizer = torchreid.optim.build_optimizer(model, **optimizer_kwargs(cfg))
     if cfg.use_gpu:
         optimizer = fused(optimizer)
     scheduler = build_restart_scheduler(optimizer, **restart_kwargs(cfg))
     head = getattr(unwrapped(model), 'nominal', None)
-    engine = ImageDAAMEngine(
+    engine = engine_class(
         datamanager,
         model,
         optimizer,
         scheduler,
         labeller=GuardedLabeller(
-            KMeansLabeller(**labeller_kwargs(cfg)), **label_guard_kwargs(cfg)
+            labeller(cfg, datamanager), **label_guard_kwargs(cfg)
         ),
         guard=StepGuard(**guard_kwargs(cfg)),
         terms=DAAMLoss(**loss_kwargs(cfg), domain_head=head),
