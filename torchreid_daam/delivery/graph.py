@@ -1,4 +1,4 @@
-"""The part of a model that a tracker needs, as an ONNX or TorchScript graph."""
+"""What a tracker needs of a model, as an ONNX or TorchScript graph."""
 
 import io
 import warnings
