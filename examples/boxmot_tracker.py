@@ -31,7 +31,7 @@ HEIGHT, WIDTH = 100, 320  # of a frame
 OVERSAMPLING = 2
 BODY = 58  # pixels; a crop of 64 x 32 around it, as in training
 PEOPLE, PASSES, FRAMES = 10, 3, 400
-THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4)
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
 # The domain that the demo adapts to is the second one of its pair.
 TARGET = 1
 
@@ -197,7 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--source', type=Path, required=True, help='ONNX')
     parser.add_argument('--adapted', type=Path, required=True, help='ONNX')
-    parser.add_argument('--clips', type=int, default=4)
+    parser.add_argument('--clips', type=int, default=6)
     parser.add_argument('--seed', type=int, default=1000)
     parser.add_argument('--frame', type=Path, help='write a frame as PNG')
     args = parser.parse_args()
