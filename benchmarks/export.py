@@ -61,9 +61,8 @@ def prove(backbone: str, size: tuple[int, int]) -> str:
     opened = {name: open_file(name, files[name]) for name in files}
     images = {'random': noise(max(parity.BATCHES), size)}
     single = from_module(model)
-    exact = from_module(
-        lambda x, double=copy.deepcopy(model).double(): double(x.double())
-    )
+    double = copy.deepcopy(model).double()
+    exact = from_module(lambda x: double(x.double()))
     pairs = [
         (single, opened['onnx']),
         (exact, single),

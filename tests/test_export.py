@@ -20,8 +20,8 @@ from torchreid_daam import build_daam, load_model
 from torchreid_daam.batch_norm import adapt_batch_norm
 from torchreid_daam.cli import export_main, main
 from torchreid_daam.delivery import export as exporting
-from torchreid_daam.delivery import parity, precision, ranking, runtime
-from torchreid_daam.delivery.export import Material, Options, export
+from torchreid_daam.delivery import parity, precision, proof, ranking, runtime
+from torchreid_daam.delivery.export import export
 from torchreid_daam.delivery.graph import (
     Embedding,
     resized,
@@ -29,6 +29,7 @@ from torchreid_daam.delivery.graph import (
     to_torchscript,
 )
 from torchreid_daam.delivery.naming import file_name
+from torchreid_daam.delivery.proof import Material, Options
 from torchreid_daam.errors import InputError
 from torchreid_daam.export_run import parsed_size
 from torchreid_daam.runs.checkpoint import save_checkpoint
@@ -479,7 +480,7 @@ def test_torchscript(run, command, tmp_path):
 @pytest.mark.parametrize('bits', ['fp16', 'int8'])
 def test_fewer_bits(run, command, refused, tmp_path, monkeypatch, bits):
     args = (run, '--precision', bits, '--output', tmp_path)
-    monkeypatch.setitem(exporting.MAX_CHANGE, bits, -1.0)
+    monkeypatch.setitem(proof.MAX_CHANGE, bits, -1.0)
     said = refused(*args)
     assert f'--precision {bits}' in said and '--force' in said
     assert not list(tmp_path.iterdir())

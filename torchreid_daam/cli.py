@@ -20,8 +20,9 @@ from torchreid_daam.config import (
 from torchreid_daam.delivery.parity import ParityError
 from torchreid_daam.delivery.precision import PRECISIONS
 from torchreid_daam.delivery.runtime import SUFFIXES
+from torchreid_daam.delivery.summary import report
 from torchreid_daam.errors import InputError, one_line, plain_message
-from torchreid_daam.export_run import Wish, export_run, report
+from torchreid_daam.export_run import Wish, export_run
 from torchreid_daam.plan import describe_plan
 from torchreid_daam.run import adapt
 from torchreid_daam.runs.console import logged

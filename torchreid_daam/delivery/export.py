@@ -1,9 +1,7 @@
 """One model, one file, and the proof that both give the same vectors."""
 
-import copy
 import os
 import secrets
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +10,6 @@ import numpy as np
 from torchreid_daam.delivery import parity, precision, timing
 from torchreid_daam.delivery.graph import (
     Embedding,
-    Size,
-    resized,
     to_onnx,
     to_torchscript,
 )
@@ -24,46 +20,25 @@ from torchreid_daam.delivery.metadata import (
     metadata_path,
 )
 from torchreid_daam.delivery.naming import file_name
-from torchreid_daam.delivery.ranking import TestSet, mean_aps
+from torchreid_daam.delivery.proof import (
+    Material,
+    Options,
+    check_scores,
+    image_pools,
+    own_rounding,
+    reference_of,
+    scores_of,
+)
 from torchreid_daam.delivery.runtime import (
     Extractor,
-    from_module,
     open_file,
     require_packages,
 )
 from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.model import DAAM
-from torchreid_daam.randomness import key_generator
 from torchreid_daam.runs.files import atomic, write_json
 
-# Points of mAP by which a file may differ from its model.
-MAX_CHANGE = {'fp32': 0.05, 'fp16': 0.3, 'int8': 1.0}
 TIMED_BATCHES = (1, 32)
-
-
-class Options(NamedTuple):
-    """What is asked for; sizes are (height, width)."""
-
-    run: str
-    trained: Size
-    incoming: Size
-    format: str = 'onnx'
-    precision: str = 'fp32'
-    normalize: bool = False
-    force: bool = False
-    mean: Sequence[float] = (0.485, 0.456, 0.406)
-    std: Sequence[float] = (0.229, 0.224, 0.225)
-
-
-class Material(NamedTuple):
-    """What the file is proved on.
-
-    ``images`` are (N, 3, H, W) float32 of the target's training part, mean
-    and std taken off, at the incoming size; None if there are none.
-    """
-
-    images: np.ndarray | None = None
-    tests: Sequence[TestSet] = ()
 
 
 class Exported(NamedTuple):
@@ -105,19 +80,19 @@ def export(
         exported = open_file(options.format, content)
     except Exception as error:  # each runtime has kinds of its own
         raise parity.ParityError(f'{name}: {one_line(error)}') from error
-    pools = _pools(options, material)
+    pools = image_pools(options, material)
     rows = parity.compare(reference, exported, pools, options.normalize)
     if options.precision == 'fp32':
         try:
             parity.check_tolerance(rows)
         except parity.ParityError as error:
-            own = _own_rounding(model, reference, options, pools)
+            own = own_rounding(model, reference, options, pools)
             raise parity.ParityError(
                 f"{error}; the model's own float32 vectors differ by "
                 f'{own:.1e} from its float64 ones'
             ) from None
-    scores = _scores(reference, exported, material.tests)
-    _check_scores(scores, options)
+    scores = scores_of(reference, exported, material.tests)
+    check_scores(scores, options)
     metadata = describe(
         name,
         content,
@@ -147,39 +122,6 @@ def export(
         file.write(content)
     write_json(metadata_path(path), metadata)
     return Exported(path, metadata)
-
-
-def reference_of(model: DAAM, options: Options) -> Extractor:
-    """The model itself, by its own forward pass, as the file should be."""
-
-    def forward(x):
-        if options.incoming != options.trained:
-            x = resized(x, options.trained)
-        v = model(x)
-        if options.normalize:
-            v = v / v.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        return v
-
-    return from_module(forward)
-
-
-def _own_rounding(
-    model: DAAM,
-    reference: Extractor,
-    options: Options,
-    pools: dict[str, np.ndarray],
-) -> float:
-    """What of a difference may be torch's own: float32 against float64."""
-    double = reference_of(copy.deepcopy(model).double(), options)
-    return max(
-        float(
-            np.abs(
-                parity.unit(double(images.astype(np.float64)))
-                - parity.unit(reference(images))
-            ).max()
-        )
-        for images in pools.values()
-    )
 
 
 def claimed(folder: str | os.PathLike) -> Path:
@@ -237,59 +179,11 @@ def _build(
     return plain, None
 
 
-def _pools(options: Options, material: Material) -> dict[str, np.ndarray]:
-    """Images for the comparison: noise of every pixel, and real ones."""
-    shape = (max(parity.BATCHES), 3, *options.incoming)
-    generator = key_generator('export', *options.incoming)
-    pixels = generator.random(shape, np.float32)
-    mean, std = (
-        np.array(value, np.float32).reshape(3, 1, 1)
-        for value in (options.mean, options.std)
-    )
-    pools = {'random': (pixels - mean) / std}
-    if material.images is not None:
-        pools['real'] = material.images[: max(parity.BATCHES)]
-    return pools
-
-
-def _scores(
-    reference: Extractor, exported: Extractor, tests: Sequence[TestSet]
-) -> list[dict[str, Any]]:
-    rows = []
-    for test in tests:
-        model, file = mean_aps([reference, exported], test)
-        rows.append(
-            {
-                'dataset': test.name,
-                'model': model,
-                'file': file,
-                'change': file - model,
-            }
-        )
-    return rows
-
-
-def _check_scores(scores: list[dict[str, Any]], options: Options) -> None:
-    allowed = MAX_CHANGE[options.precision]
-    for row in scores:
-        if abs(row['change']) <= allowed:
-            continue
-        text = (
-            f'--precision {options.precision}: mAP on {row["dataset"]} '
-            f'changes by {row["change"]:+.2f} points, at most {allowed:g} '
-            'is allowed'
-        )
-        if options.precision == 'fp32':
-            raise parity.ParityError(text)
-        if not options.force:
-            raise InputError(f'{text}; --force writes the file all the same')
-
-
 def _against(
     plain: bytes, exported: Extractor, content: bytes, options: Options
 ) -> dict[str, Any]:
     """Size and speed beside the fp32 file."""
-    pool = _pools(options, Material())['random']
+    pool = image_pools(options, Material())['random']
     extractors = {'fp32': open_file('onnx', plain), 'file': exported}
     found: dict[str, Any] = {'bytes': [len(plain), len(content)]}
     for batch in TIMED_BATCHES:
