@@ -360,6 +360,13 @@ def test_map_by_hand():
     assert found == [pytest.approx(100 * np.mean(expected), abs=1e-4)] * 2
 
 
+def test_nobody_to_find():
+    part = [{'img': torch.zeros(3, 1, 1), 'pid': 1, 'camid': 0}]
+    test = ranking.TestSet('x', part, part)
+    with pytest.raises(InputError, match='x: mAP can not be measured'):
+        ranking.mean_aps([lambda x: x[:, :, 0, 0]], test)
+
+
 # Names
 
 
@@ -552,6 +559,14 @@ def test_a_file_that_no_runtime_opens(run, refused, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, 'to_onnx', lambda *_: b'not a graph')
     refused(run, '--output', tmp_path, '--no-map', code=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_where_the_file_belongs(run, refused, tmp_path):
+    path = tmp_path / 'resnet_tiny_daam_log.torchscript'
+    path.mkdir()
+    args = (run, '--format', 'torchscript', '--no-map', '--output', tmp_path)
+    assert f'{path}: ' in refused(*args)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @needs_onnx

@@ -26,7 +26,7 @@ from torchreid_daam.errors import InputError
 from torchreid_daam.model import load_model
 from torchreid_daam.run import build_datamanager
 
-SIDES = (8, 4096)
+SIDES = (8, 2048)
 
 
 class Wish(NamedTuple):

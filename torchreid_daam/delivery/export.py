@@ -118,9 +118,12 @@ def export(
     )
     if plain is not None:
         metadata['against_fp32'] = _against(plain, exported, content, options)
-    with atomic(path) as file:
-        file.write(content)
-    write_json(metadata_path(path), metadata)
+    try:
+        with atomic(path) as file:
+            file.write(content)
+        write_json(metadata_path(path), metadata)
+    except OSError as error:
+        raise InputError(f'{path}: {error.strerror}; not written') from None
     return Exported(path, metadata)
 
 

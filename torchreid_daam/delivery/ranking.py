@@ -9,6 +9,7 @@ import torchreid
 from torch.nn import functional as F
 
 from torchreid_daam.delivery.runtime import Extractor
+from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.evaluation.ranks import MAX_RANK, lengthened
 from torchreid_daam.runs.console import progress
 
@@ -29,7 +30,11 @@ class TestSet(NamedTuple):
 
 
 def mean_aps(extractors: Sequence[Extractor], test: TestSet) -> list[float]:
-    """mAP of each extractor in percent; every image is read once."""
+    """mAP of each extractor in percent; every image is read once.
+
+    Raises:
+        InputError: if no query has a match under another camera.
+    """
     query, *who_q = _pass(extractors, test.query, test)
     gallery, *who_g = _pass(extractors, test.gallery, test)
     scores = []
@@ -38,9 +43,15 @@ def mean_aps(extractors: Sequence[Extractor], test: TestSet) -> list[float]:
             q, g, test.metric
         ).numpy()
         distances, *strangers = lengthened(distances, *who_g, MAX_RANK)
-        _, mean_ap = torchreid.metrics.evaluate_rank(
-            distances, who_q[0], strangers[0], who_q[1], strangers[1]
-        )
+        try:
+            _, mean_ap = torchreid.metrics.evaluate_rank(
+                distances, who_q[0], strangers[0], who_q[1], strangers[1]
+            )
+        except AssertionError as error:
+            raise InputError(
+                f'{test.name}: mAP can not be measured ({one_line(error)}); '
+                '--no-map leaves it out'
+            ) from None
         scores.append(100 * float(mean_ap))
     return scores
 
