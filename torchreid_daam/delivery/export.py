@@ -71,8 +71,8 @@ def export(
             is written then, and an earlier file stays as it is.
     """
     backbone = model.backbone_name
-    _check(options, material)
     name = file_name(backbone, options.run, options.precision, options.format)
+    _check(options, material)
     path = claimed(folder) / name
     reference = reference_of(model, options)
     content, plain = _build(model, options, material)
