@@ -5,6 +5,7 @@ PYTHON ?= python3
 PYTHON_MIN ?= python3.11
 VENV := .venv
 VENV_MIN := .venv-min
+VENV_TRACKER := .venv-tracker
 PRESET ?= synthetic
 SEED ?=
 WORKERS ?= 2
@@ -17,15 +18,15 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := -m pytest tests -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo results test test-fast test-min lint format bitcheck \
-	bench faults wheel clean distclean
+.PHONY: help venv demo results test test-fast test-min test-tracker lint \
+	format bitcheck bench faults wheel clean distclean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 	@echo 'PYTHON=python3.12 chooses the Python of a new environment,'
 	@echo 'ARGS="..." is appended to demo, results, test, test-fast, test-min,'
-	@echo 'bitcheck, bench and faults.'
+	@echo 'test-tracker, bitcheck, bench and faults.'
 
 venv: $(VENV)/.installed ## virtual environment in .venv with the tested versions
 demo: venv ## the main job on embedded data; PRESET=market2duke-fast, SEED=1
@@ -49,6 +50,26 @@ test-fast: venv ## the tests that are not marked slow
 
 test-min: $(VENV_MIN)/.installed ## every test with the lowest versions (Python 3.11)
 	$(ONE_THREAD) $(VENV_MIN)/bin/python $(PYTEST) $(ARGS)
+
+# The run that is adapted, and the same one without its rounds.
+TRACKER := log/tracker
+TRACKED := $(addprefix $(TRACKER)/,source adapted)
+TRACKED_ONNX := $(foreach run,$(TRACKED),$(run)/export/resnet_tiny_daam_$(notdir $(run)).onnx)
+
+test-tracker: $(TRACKED_ONNX) $(VENV_TRACKER)/.installed ## BoxMOT (AGPL) with exported models, in .venv-tracker
+	$(VENV_TRACKER)/bin/python examples/boxmot_tracker.py \
+		--source $(word 1,$(TRACKED_ONNX)) \
+		--adapted $(word 2,$(TRACKED_ONNX)) $(ARGS)
+
+$(TRACKER)/%/checkpoints/selected.pth: | venv
+	$(VENV)/bin/python projects/daam/main.py \
+		--config-file projects/daam/configs/synthetic.yaml \
+		$(if $(filter source,$*),train.rounds 0 adapt_bn False) \
+		data.save_dir $(TRACKER)/$*
+
+.SECONDEXPANSION:
+$(TRACKED_ONNX): $$(dir $$(@D))checkpoints/selected.pth
+	$(VENV)/bin/python projects/daam/export.py $(dir $(@D))
 
 lint: venv ## ruff: rules and format
 	$(VENV)/bin/python -m ruff check .
@@ -78,13 +99,22 @@ clean: ## removes what was built, and caches; keeps environments and data
 		-prune -exec rm -rf {} +
 
 distclean: clean ## clean, and the environments
-	rm -rf $(VENV) $(VENV_MIN)
+	rm -rf $(VENV) $(VENV_MIN) $(VENV_TRACKER)
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(call install,$(PYTHON),$(VENV),constraints.txt)
 
 $(VENV_MIN)/.installed: setup.cfg pyproject.toml constraints-min.txt
 	$(call install,$(PYTHON_MIN),$(VENV_MIN),constraints-min.txt)
+
+# BoxMOT takes opencv-python, whose files opencv-python-headless would
+# overwrite, and installs another onnxruntime by itself if it is not this one.
+$(VENV_TRACKER)/.installed: setup.cfg
+	test -x $(VENV_TRACKER)/bin/python || $(PYTHON) -m venv $(VENV_TRACKER)
+	$(VENV_TRACKER)/bin/python -m pip install boxmot==25.0.0 \
+		onnxruntime==1.24.3 torchreid six tensorboard threadpoolctl yacs
+	$(VENV_TRACKER)/bin/python -m pip install --no-deps -e .
+	@touch $@
 
 # $(call install,<python>,<environment>,<constraints>)
 define install

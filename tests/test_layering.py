@@ -30,17 +30,26 @@ LEVELS = {
     'data.synthetic': 1,
     'evaluation': 1,
     'engine': 2,
+    'delivery': 2,
     'registry': 3,
     'checks': 4,
     'stock': 4,
     'run': 4,
     'plan': 4,
+    'export_run': 4,
     'cli': 5,
     '': 5,
     '__main__': 5,
 }
 # Packages in which a new module has the level of the others.
-OPEN = ('checks', 'config', 'runs', 'data.synthetic', 'evaluation')
+OPEN = (
+    'checks',
+    'config',
+    'runs',
+    'data.synthetic',
+    'evaluation',
+    'delivery',
+)
 FORBIDDEN = {'engine': ('model', 'recipe')}
 MAY_PRINT = ('run', 'cli', 'plan')
 PRIVATE_NAMES = ('__model_factory', '__image_datasets', '__video_datasets')

@@ -17,12 +17,18 @@ from torchreid_daam.config import (
     merge_file,
     merge_options,
 )
+from torchreid_daam.delivery.parity import ParityError
+from torchreid_daam.delivery.precision import PRECISIONS
+from torchreid_daam.delivery.runtime import SUFFIXES
+from torchreid_daam.delivery.summary import report
 from torchreid_daam.errors import (
     InputError,
     RunFailed,
+    one_line,
     plain_message,
     worker_died,
 )
+from torchreid_daam.export_run import Wish, export_run
 from torchreid_daam.plan import describe_plan
 from torchreid_daam.run import adapt
 from torchreid_daam.runs.console import logged
@@ -50,7 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_adapt_arguments(
         commands.add_parser('adapt', help='train, adapt or evaluate a model')
     )
-    return _guarded(lambda: _adapt(parser.parse_args(arguments)))
+    _add_export_arguments(
+        commands.add_parser('export', help='write a model as ONNX or so')
+    )
+    return _guarded(lambda: _chosen(parser.parse_args(arguments)))
+
+
+def _chosen(args: argparse.Namespace) -> None:
+    {'adapt': _adapt, 'export': _export}[args.command](args)
 
 
 def adapt_main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +71,38 @@ def adapt_main(arguments: Sequence[str] | None = None) -> int:
     parser = _Parser(description='Adapts a re-identification model by DAAM.')
     _add_adapt_arguments(parser)
     return _guarded(lambda: _adapt(parser.parse_args(arguments)))
+
+
+def export_main(arguments: Sequence[str] | None = None) -> int:
+    """``projects/daam/export.py``: the export command without its name."""
+    parser = _Parser(description='Writes a model as ONNX or TorchScript.')
+    _add_export_arguments(parser)
+    return _guarded(lambda: _export(parser.parse_args(arguments)))
+
+
+def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('source', metavar='RUN_OR_CHECKPOINT', help="a run's folder or a file")
+    add('--format', choices=sorted(SUFFIXES), default='onnx')
+    add('--precision', choices=PRECISIONS, default='fp32')
+    add('--input-size', default='', metavar='HxW', help='of incoming images')
+    add(
+        '--model-size',
+        default='',
+        metavar='HxW',
+        help='of training images, for a checkpoint without its run',
+    )
+    add('--normalize', action='store_true', help='vectors of length 1')
+    add('--name', default='', help="in the file name; the run's by default")
+    add('--output', default='', metavar='FOLDER', help='RUN/export by default')
+    add('--root', default='', help='folder of the data sets')
+    add('--no-map', action='store_true', help='measure no change of mAP')
+    add('--force', action='store_true', help='write fp16, int8 at any mAP')
+
+
+def _export(args: argparse.Namespace) -> None:
+    wish = {name: getattr(args, name) for name in Wish._fields}
+    print(report(export_run(Wish(**wish))))
 
 
 def _add_adapt_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,6 +178,9 @@ def _guarded(action) -> int:
     except InputError as error:
         print(f'error: {plain_message(error)}', file=sys.stderr)
         return 2
+    except ParityError as error:
+        print(f'error: {one_line(error)}; nothing written', file=sys.stderr)
+        return 1
     except RuntimeError as error:
         if not (isinstance(error, RunFailed) or worker_died(error)):
             raise
