@@ -1,5 +1,6 @@
 """Algorithm 1: label refreshes, one step, leaks, randomness."""
 
+import collections
 import copy
 import itertools
 import operator
@@ -19,6 +20,7 @@ import torchreid
 import torchreid_daam
 from torchreid_daam import ImageDAAMEngine, PseudoLabels, build_daam
 from torchreid_daam.data import synthetic
+from torchreid_daam.data.reading import read_image
 from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.pseudo_labels import KMeansLabeller
 from torchreid_daam.randomness import key_seed
@@ -410,6 +412,23 @@ class TestRandomness:
         weights = run(engine, tmp_path)
         assert_same_bits(weights, reference[0])
         assert engine.folder.results.rows == reference[1]
+
+    @pytest.mark.parametrize('workers', (0, 2))
+    def test_a_cache_changes_nothing(
+        self, root, tmp_path, reference, workers, monkeypatch
+    ):
+        opened = collections.Counter()
+
+        def read(path):
+            opened[path] += 1
+            return read_image(path)
+
+        monkeypatch.setattr('torchreid_daam.data.cache.read_image', read)
+        engine = make_engine(root, tmp_path, workers, cache='ram')
+        assert_same_bits(run(engine, tmp_path), reference[0])
+        assert engine.folder.results.rows == reference[1]
+        if not workers:  # else others did it
+            assert set(opened.values()) == {1}
 
     def test_evaluations_in_between_change_nothing(
         self, root, tmp_path, reference

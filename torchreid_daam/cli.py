@@ -208,6 +208,8 @@ def _place(error: OSError) -> str:
 
 
 def _terminate(*_) -> NoReturn:
+    # One is enough: a second would interrupt the tidying up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise _Terminated
 
 

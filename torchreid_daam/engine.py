@@ -78,6 +78,7 @@ class ImageDAAMEngine(EvaluatingEngine):
             ``centers`` of the clusters.
         seed: of all keyed randomness.
         persistent_workers: keep loading processes from epoch to epoch.
+        cache: ``ram`` keeps decoded images in memory.
         folder: where rows, labels and checkpoints go; by default the
             ``save_dir`` of :meth:`run`.
 
@@ -108,6 +109,7 @@ class ImageDAAMEngine(EvaluatingEngine):
         head_init: str = 'random',
         seed: int = 1,
         persistent_workers: bool = False,
+        cache: str = 'none',
         folder: RunFolder | None = None,
     ) -> None:
         domains = Domains(
@@ -116,6 +118,7 @@ class ImageDAAMEngine(EvaluatingEngine):
             seed,
             epoch_length,
             persistent_workers,
+            cache,
         )
         super().__init__(
             datamanager,

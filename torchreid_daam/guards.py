@@ -1,6 +1,7 @@
 """What ends a run before it trains on nonsense."""
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -68,6 +69,10 @@ class StepGuard:
         Raises:
             RunFailed: naming terms and images.
         """
+        gradients = nn.utils.clip_grad_norm_(
+            [p for g in optimizer.param_groups for p in g['params']], math.inf
+        )  # the norm alone: nothing is longer than that
+        values = {**values, 'gradients': gradients}
         finite = torch.isfinite(torch.stack(list(values.values())).detach())
         record = (finite, tuple(values), where, tuple(paths))
         if self._at_once(finite.device, optimizer):
@@ -100,7 +105,8 @@ class StepGuard:
         device: torch.device, optimizer: torch.optim.Optimizer
     ) -> bool:
         fused = all(group.get('fused') for group in optimizer.param_groups)
-        return device.type == 'cpu' or not fused
+        # A first step that the flag held back would leave momentum unset.
+        return device.type == 'cpu' or not fused or not optimizer.state
 
     def _put_back(self, finite: torch.Tensor) -> None:
         good = finite.all()

@@ -119,6 +119,7 @@ def engine_kwargs(cfg: CN) -> dict[str, Any]:
         'adapt_bn': cfg.adapt_bn,
         'head_init': cfg.pseudo_labels.head_init,
         'seed': cfg.train.seed,
+        'cache': cfg.data.cache,
     }
 
 

@@ -34,6 +34,7 @@ def get_default_config() -> CN:
     cfg.data.sources = ['market1501']  # labelled data sets
     cfg.data.targets = ['dukemtmcreid']  # unlabelled data sets
     cfg.data.workers = 4  # loading processes
+    cfg.data.cache = 'none'  # or ram: keep decoded images (daam only)
     cfg.data.split_id = 0  # split of data sets that have several
     cfg.data.height = 256  # of the network's input, pixels
     cfg.data.width = 128  # of the network's input, pixels

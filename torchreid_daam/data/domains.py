@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from torchreid_daam.data.cache import ImageCache
 from torchreid_daam.data.paired import DomainLoader, PairedLoader
+from torchreid_daam.data.reading import read_image
 from torchreid_daam.data.samplers import Order
 from torchreid_daam.data.seeded import (
     Item,
@@ -32,6 +34,7 @@ class Domains:
         seed: of all keyed randomness.
         epoch_length: see :class:`PairedLoader`.
         persistent_workers: keep loading processes from epoch to epoch.
+        cache: ``ram`` keeps decoded images, see :class:`ImageCache`.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Domains:
         seed: int,
         epoch_length: str = 'max',
         persistent_workers: bool = False,
+        cache: str = 'none',
     ) -> None:
         loader = datamanager.train_loader
         self.datamanager = datamanager
@@ -49,6 +53,9 @@ class Domains:
         self.batch_size = loader.batch_size
         tests = next(iter(datamanager.test_loader.values()))
         self.test_batch_size = tests['query'].batch_size
+        self._read = read_image
+        if cache == 'ram':
+            self._read = ImageCache(_paths(datamanager), self.workers > 0).read
         items = source_items(loader.dataset.data)
         self.source = self._domain(
             items, orders['source'], seed, 'source', persistent_workers
@@ -74,7 +81,7 @@ class Domains:
 
     def _domain(self, items, order, seed, name, persistent) -> DomainLoader:
         return DomainLoader(
-            SeededImages(items, self.datamanager.transform_tr),
+            SeededImages(items, self.datamanager.transform_tr, self._read),
             order,
             self.batch_size,
             seed,
@@ -140,8 +147,19 @@ class Domains:
 
     def _loader(self, items: list[Item], **how: Any) -> DataLoader:
         return DataLoader(
-            SeededImages(items, self.datamanager.transform_te),
+            SeededImages(items, self.datamanager.transform_te, self._read),
             num_workers=self.workers,
             pin_memory=self.pin_memory,
             **how,
         )
+
+
+def _paths(datamanager: Any) -> list[str]:
+    """Every image that a run reads."""
+    lists = [
+        data for s in datamanager.test_dataset.values() for data in s.values()
+    ]
+    for loader in (datamanager.train_loader, datamanager.train_loader_t):
+        if loader is not None:
+            lists.append(loader.dataset.data)
+    return [entry[0] for data in lists for entry in data]

@@ -30,11 +30,18 @@ class SeededImages(Dataset):
     Args:
         items: the images, in a fixed order.
         transform: from a PIL image to a tensor.
+        read: from a path to a PIL image, such as an ``ImageCache``'s.
     """
 
-    def __init__(self, items: Sequence[Item], transform: Callable) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        transform: Callable,
+        read: Callable = read_image,
+    ) -> None:
         self.items = list(items)
         self.transform = transform
+        self.read = read
 
     def __len__(self) -> int:
         return len(self.items)
@@ -57,7 +64,7 @@ class SeededImages(Dataset):
             seed_all(seed)
         item = self.items[index]
         return {
-            'img': self.transform(read_image(item.path)),
+            'img': self.transform(self.read(item.path)),
             'pid': item.pid,
             'camid': item.camid,
             'impath': item.path,

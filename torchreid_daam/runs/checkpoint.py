@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pickle
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
             f'{key}={path}: this is a web page, not a weights file; '
             'download the file itself'
         )
+    _check_sums(path, key)
     try:
         with stock_files_allowed():
             content = torch.load(path, map_location='cpu', weights_only=True)
@@ -103,6 +105,19 @@ def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
         for name, value in content['state_dict'].items()
     }
     return {**content, 'state_dict': state}
+
+
+def _check_sums(path: Path, key: str) -> None:
+    """torch reads damaged tensors without looking at their checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception:  # torch says what else is wrong
+        return
+    if damaged is not None:
+        raise InputError(
+            f'{key}={path}: damaged; {damaged} has another checksum'
+        )
 
 
 def _reason(error: Exception) -> str:

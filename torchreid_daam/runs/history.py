@@ -90,6 +90,8 @@ def _replace_by_link(path: Path, name: Path) -> None:
             os.link(path, temporary)
         except OSError:
             shutil.copyfile(path, temporary)
+            with open(temporary, 'rb') as copied:
+                os.fsync(copied.fileno())
         os.replace(temporary, name)
     finally:
         temporary.unlink(missing_ok=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from torchreid_daam.errors import InputError
+from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.runs.files import write_text
 
 LOCK, OWNER = '.lock', '.owner'
+PATIENCE = 15.0  # seconds
 
 
 @contextlib.contextmanager
@@ -29,20 +30,52 @@ def owned(folder: str | os.PathLike, key: str) -> Iterator[None]:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(
-            f'{key}={folder}: process {_owner(folder)} is writing there; '
-            'wait for its end, or choose another folder'
-        ) from None
+    lock = FileLock(folder / LOCK)
+    _acquire(lock, folder, key)
     try:
         write_text(folder / OWNER, f'{os.getpid()}\n')
         yield
     finally:
-        (folder / OWNER).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (folder / OWNER).unlink(missing_ok=True)
         lock.release()
+
+
+def _acquire(lock: FileLock, folder: Path, key: str) -> None:
+    """Takes the lock, or says who has it.
+
+    Loading processes of a killed owner may hold it for the some seconds in
+    which they notice.
+    """
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        owner = _owner(folder)
+        with contextlib.suppress(Timeout):
+            if not _alive(owner):
+                lock.acquire(timeout=PATIENCE)
+                return
+        raise InputError(
+            f'{key}={folder}: process {owner} is writing there; '
+            'wait for its end, or choose another folder'
+        ) from None
+    except NotImplementedError as error:
+        raise InputError(
+            f'{key}={folder}: files can not be locked there '
+            f'({one_line(error)}); choose a folder on another disk'
+        ) from None
+
+
+def _alive(pid: str) -> bool:
+    if os.name != 'posix' or not pid.isdecimal():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _owner(folder: Path) -> str:
