@@ -60,6 +60,8 @@ def _add_adapt_arguments(parser: argparse.ArgumentParser) -> None:
     add('--config-file', default='', help='YAML file of settings')
     add('-s', '--sources', nargs='+', help='labelled data sets')
     add('-t', '--targets', nargs='+', help='unlabelled data sets')
+    add('--source-folder', help='labelled images, a subfolder per identity')
+    add('--target-folder', nargs='+', help='unlabelled images, any tree')
     add('--transforms', nargs='+', help='augmentation')
     add('--root', default='', help='folder of the data sets')
     add(
@@ -93,11 +95,19 @@ def _settings(args: argparse.Namespace) -> CN:
     cfg = get_default_config()
     known = flatten(cfg)
     options = list(args.opts)
+    named = set()
     if args.config_file:
-        merge_file(cfg, args.config_file)
+        named.update(merge_file(cfg, args.config_file))
     if args.root:
         cfg.data.root = args.root
-    for name in ('sources', 'targets', 'transforms'):
+    if args.source_folder:
+        if args.sources:
+            raise InputError(
+                f'--source-folder={args.source_folder}: not together with '
+                f'-s {" ".join(args.sources)}; one of them'
+            )
+        cfg.data.source_folder = args.source_folder
+    for name in ('sources', 'targets', 'transforms', 'target_folder'):
         values = getattr(args, name)
         if values is None:
             continue
@@ -109,11 +119,28 @@ def _settings(args: argparse.Namespace) -> CN:
         options = values[end:] + options
         if values[:end]:
             cfg.data[name] = values[:end]
+            named.add(f'data.{name}')
     for option in options[::2]:
         if option.startswith('--'):
             raise InputError(f'{option}: has to stand before the settings')
     merge_options(cfg, options)
+    _take_source(cfg, named.union(options[::2]))
     return cfg
+
+
+def _take_source(cfg: CN, named: set[str]) -> None:
+    """The default source is none that somebody asked for."""
+    if not cfg.data.target_folder or cfg.data.source_folder:
+        return
+    if 'data.sources' in named:
+        return
+    if not (cfg.model.load_weights or cfg.model.resume):
+        raise InputError(
+            f'data.target_folder={cfg.data.target_folder}: needs a source: '
+            'labelled data (-s, or --source-folder), or a model that was '
+            'trained on some (model.load_weights)'
+        )
+    cfg.data.sources = []
 
 
 def _guarded(action) -> int:

@@ -81,6 +81,9 @@ class ImageDAAMEngine(torchreid.engine.Engine):
             ``centers`` of the clusters.
         seed: of all keyed randomness.
         persistent_workers: keep loading processes from epoch to epoch.
+        observer: None, or ``(round, model, domains, features, labels,
+            previous) -> {name: figure}``, which only looks; see
+            :class:`~torchreid_daam.evaluation.probe.Observer`.
         folder: where rows, labels and checkpoints go; by default the
             ``save_dir`` of :meth:`run`.
 
@@ -110,6 +113,7 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         head_init: str = 'random',
         seed: int = 1,
         persistent_workers: bool = False,
+        observer: Callable[..., dict[str, Any]] | None = None,
         folder: RunFolder | None = None,
     ) -> None:
         super().__init__(datamanager, use_gpu)
@@ -121,6 +125,7 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         self.labeller = labeller
         self.terms = terms
         self.averager = averager
+        self.observer = observer
         self.stop_agreement = stop_agreement
         self.adapt_bn = adapt_bn
         self.head_init = head_init
@@ -243,9 +248,28 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         )
         self.folder.write_round(
             round_,
-            {'epoch': self.epoch, **round_figures(self.labels, previous)},
+            {'epoch': self.epoch, **self._figures(round_, features, previous)},
         )
         self._restart(round_, features)
+
+    def _figures(
+        self, round_: int, features: np.ndarray, previous: PseudoLabels | None
+    ) -> dict[str, Any]:
+        if self.observer is None:
+            return round_figures(self.labels, previous)
+        with self._averaged():
+            figures = self.observer(
+                round_,
+                self.model,
+                self.domains,
+                features,
+                self.labels,
+                previous,
+            )
+        for name, value in figures.items():
+            if isinstance(value, int | float):
+                self.writer.add_scalar(f'Health/{name}', value, round_)
+        return figures
 
     def _restart(self, round_: int, features: np.ndarray) -> None:
         """A round starts with its labels, a new head and no momentum."""
@@ -348,12 +372,16 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         return rank1
 
     def _scored_test(self, *args: Any, **kwargs: Any) -> float:
+        if not self.test_loader:  # no target has labels
+            return 0.0
         with self._averaged(), recorded_ranks() as collected:
             rank1 = super().test(*args, **kwargs)
         self.scores = dict(zip(self.test_loader, collected, strict=True))
         return float(rank1)
 
     def _rank1(self) -> float:
+        if not self.scores:
+            return 0.0
         return float(list(self.scores.values())[-1].cmc[0])
 
     def _record(self, stage: str, round_: int, done: int) -> None:

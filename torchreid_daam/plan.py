@@ -38,7 +38,9 @@ def describe_plan(cfg: CN) -> str:
 def _daam_lines(job: Job) -> list[str]:
     cfg, domains = job.cfg, job.engine.domains
     images = {
-        'source images': len(domains.source.loader.dataset),
+        'source images': (
+            len(domains.source.loader.dataset) if domains.source else 0
+        ),
         'target images': len(domains.target_items),
         'test images': sum(
             len(loader.dataset)
@@ -50,11 +52,14 @@ def _daam_lines(job: Job) -> list[str]:
     everything = np.zeros(len(domains.target_items), np.int64)
     domains.target.set_labels(everything, np.ones(len(everything)))
     # The two share the source's loader: its length is the last one set.
-    source, batches = _step_seconds(job, domains.pretraining)
+    source, batches = 0.0, 0
+    if domains.source:
+        source, batches = _step_seconds(job, domains.pretraining)
     counts = {'pretraining steps': epochs * batches}
     joint, batches = 0.0, 0
     if rounds:
         joint, batches = _step_seconds(job, domains.adaptation)
+    source = source or joint
     counts['adaptation steps'] = rounds * cfg.train.round_epoch * batches
     # A pass without gradient costs about a third of a step.
     per_image = source / domains.batch_size / 3

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,23 +17,28 @@ from torchreid_daam.checks import (
     check_data,
     check_layers,
     derived_max_epoch,
-    load_datamanager,
 )
 from torchreid_daam.config import config_hash
 from torchreid_daam.config.kwargs import (
     engine_kwargs,
     engine_run_kwargs,
-    imagedata_kwargs,
     labeller_kwargs,
     loss_kwargs,
     model_kwargs,
     optimizer_kwargs,
     restart_kwargs,
 )
-from torchreid_daam.data import synthetic
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.data.seeded import source_items
+from torchreid_daam.datamanager import (
+    build_datamanager,
+    name_folders,
+    read_folders,
+)
 from torchreid_daam.engine import ImageDAAMEngine
+from torchreid_daam.evaluation.oracle import by_path
+from torchreid_daam.evaluation.probe import Observer
+from torchreid_daam.evaluation.table import health_table
 from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.model import build_daam, load_weights
 from torchreid_daam.optim import build_restart_scheduler
@@ -51,6 +57,7 @@ from torchreid_daam.stock import (
     build_stock_engine,
     run_stock,
 )
+from torchreid_daam.tracklets import TrackletLabeller
 
 
 class Job(NamedTuple):
@@ -84,13 +91,36 @@ def adapt(cfg: CN) -> dict[str, Any]:
     options['start_epoch'] = job.start_epoch
     if cfg.loss.name == 'daam':
         job.engine.run(**options)
+        _add_oracle(job)
     else:
         run_stock(job.cfg, job.engine, folder, options)
     folder.write_results()
     device = job.cfg.device
     folder.write_environment(describe(started, device, _digests(job)))
-    print(f'\n{folder.results.table()}\n\n{footer(started, device)}')
+    parts = [footer(started, device)]
+    if folder.rounds:
+        parts.insert(0, health_table(folder.rounds))
+    if folder.results.rows:
+        parts.insert(0, folder.results.table())
+    print('\n' + '\n\n'.join(parts))
     return folder.results.as_dict()
+
+
+def _add_oracle(job: Job) -> None:
+    """Says how right the labels were, where the target has identities.
+
+    After the training, from the labels that were written: identities have
+    no way into it.
+    """
+    loader = job.datamanager.train_loader_t
+    if loader is None or getattr(loader.dataset, 'unlabelled', False):
+        return
+    pids = {entry[0]: entry[1] for entry in loader.dataset.data}
+    for figures in job.folder.rounds:
+        labels = job.folder.read_labels(figures['round'])
+        paths = job.engine.domains.target_paths
+        oracle = by_path(paths, labels, pids)
+        job.folder.write_round(figures['round'], {'oracle': oracle})
 
 
 def prepare(cfg: CN) -> Job:
@@ -102,9 +132,12 @@ def prepare(cfg: CN) -> Job:
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         torch.backends.cudnn.deterministic = True
         torch.use_deterministic_algorithms(True, warn_only=True)
-    datamanager = build_datamanager(cfg)
-    cfg = _with_clusters(cfg, datamanager)
-    check_data(cfg, datamanager)
+    lists = read_folders(cfg)
+    datamanager = build_datamanager(cfg, lists)
+    target = lists.get('target_folder')
+    tracklets = target.tracklets if target else {}
+    cfg = _with_clusters(cfg, datamanager, tracklets)
+    check_data(cfg, datamanager, tracklets)
     model = build_model(cfg, datamanager.num_train_pids)
     check_layers(cfg, model)
     if cfg.use_gpu or cfg.device == 'mps':
@@ -118,6 +151,9 @@ def prepare(cfg: CN) -> Job:
     folder = RunFolder(cfg.data.save_dir, cfg.data.root, results)
     build = _daam_engine if cfg.loss.name == 'daam' else build_stock_engine
     engine, start_epoch = build(cfg, datamanager, model, folder)
+    if tracklets:
+        numbers = [tracklets[path] for path in engine.domains.target_paths]
+        engine.labeller = TrackletLabeller(engine.labeller, numbers)
     return Job(cfg, datamanager, engine, folder, start_epoch)
 
 
@@ -125,6 +161,7 @@ def _resolved(cfg: CN) -> CN:
     """A copy in which derived settings have their values."""
     cfg = cfg.clone()
     cfg.defrost()
+    name_folders(cfg)
     check_config(cfg)
     if cfg.device == 'auto':
         cfg.device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -141,18 +178,16 @@ def _resolved(cfg: CN) -> CN:
     return cfg
 
 
-def _with_clusters(cfg: CN, datamanager: Any) -> CN:
+def _with_clusters(
+    cfg: CN, datamanager: Any, tracklets: Mapping[str, int]
+) -> CN:
     if cfg.loss.name == 'daam' and cfg.pseudo_labels.num_clusters == 0:
         images = len(datamanager.train_loader_t.dataset)
-        cfg.pseudo_labels.num_clusters = default_num_clusters(images)
+        clusters = default_num_clusters(images)
+        if tracklets:
+            clusters = min(clusters, len(set(tracklets.values())))
+        cfg.pseudo_labels.num_clusters = clusters
     return cfg
-
-
-def build_datamanager(cfg: CN) -> Any:
-    """torchreid's data manager, embedded data drawn where it is named."""
-    chosen = cfg.data.synthetic
-    with synthetic.selected(chosen.pair, chosen.seed):
-        return load_datamanager(**imagedata_kwargs(cfg))
 
 
 def build_model(cfg: CN, num_classes: int) -> nn.Module:
@@ -188,6 +223,7 @@ def _daam_engine(
         terms=DAAMLoss(**loss_kwargs(cfg), domain_head=head),
         sampler_s=_source_order(cfg, datamanager),
         persistent_workers=cfg.data.workers > 0,
+        observer=Observer(cfg.train.seed),
         folder=folder,
         **engine_kwargs(cfg),
     )
@@ -203,6 +239,8 @@ def _source_order(cfg: CN, datamanager: Any) -> Order:
     """The sampler seat of the source, any of torchreid's samplers."""
     name = cfg.sampler.train_sampler
     if name == 'RandomSampler':
+        return random_order
+    if not cfg.data.sources:
         return random_order
     items = source_items(datamanager.train_loader.dataset.data)
     data = [('', *item[1:]) for item in items]
@@ -227,9 +265,7 @@ def _digests(job: Job) -> dict[str, str]:
     domains = getattr(job.engine, 'domains', None)
     if domains is None:
         return {}
-    source = [
-        (os.path.basename(item.path), item.pid)
-        for item in domains.source.loader.dataset.items
-    ]
+    items = domains.source.loader.dataset.items if domains.source else []
+    source = [(os.path.basename(item.path), item.pid) for item in items]
     target = sorted(os.path.basename(path) for path in domains.target_paths)
     return {'source': digest(source), 'target': digest(target)}

@@ -23,8 +23,8 @@ def flatten(cfg: Mapping, prefix: str = '') -> dict[str, Any]:
     return flat
 
 
-def merge_file(cfg: CN, path: str) -> None:
-    """Takes the settings of a YAML file.
+def merge_file(cfg: CN, path: str) -> list[str]:
+    """Takes the settings of a YAML file; returns the keys that it names.
 
     Raises:
         InputError: if it can't be read, or a key or value is wrong.
@@ -38,11 +38,13 @@ def merge_file(cfg: CN, path: str) -> None:
         reason = one_line(error)
         raise InputError(f'{path}: not valid YAML ({reason[:160]})') from None
     if tree is None:
-        return
+        return []
     if not isinstance(tree, Mapping):
         raise InputError(f'{path}: holds no settings; `key: value` expected')
-    for key, value in flatten(tree).items():
+    given = flatten(tree)
+    for key, value in given.items():
         _set(cfg, str(key), value, path)
+    return [str(key) for key in given]
 
 
 def merge_options(cfg: CN, options: Sequence[str]) -> None:

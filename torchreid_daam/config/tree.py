@@ -33,6 +33,12 @@ def get_default_config() -> CN:
     cfg.data.root = 'reid-data'  # folder of the data sets
     cfg.data.sources = ['market1501']  # labelled data sets
     cfg.data.targets = ['dukemtmcreid']  # unlabelled data sets
+    cfg.data.target_folder = []  # trees of images instead of targets
+    cfg.data.target_test_folder = ''  # its labelled part, if there is one
+    cfg.data.camera_pattern = ''  # finds the camera in a file's name
+    cfg.data.tracklet_pattern = ''  # finds the tracklet in a file's name
+    cfg.data.source_folder = ''  # one subfolder per identity
+    cfg.data.style_folder = ''  # style-transferred copies of the source
     cfg.data.workers = 4  # loading processes
     cfg.data.split_id = 0  # split of data sets that have several
     cfg.data.height = 256  # of the network's input, pixels

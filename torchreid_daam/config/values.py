@@ -5,6 +5,7 @@ import json
 
 from yacs.config import CfgNode as CN
 
+from torchreid_daam.config.folders import check_folders
 from torchreid_daam.config.reading import flatten
 from torchreid_daam.config.tree import get_default_config
 from torchreid_daam.data.paired import check_epoch_length
@@ -148,9 +149,10 @@ def check_values(cfg: CN) -> None:
             f'train.stop_agreement={cfg.train.stop_agreement}: an adjusted '
             'Rand index, 0 (off) to 1'
         )
-    for key in ('data.sources', 'data.targets', 'test.ranks'):
+    for key in ('data.targets', 'test.ranks'):
         if not flat[key]:
             raise InputError(f'{key}=[]: at least one is needed')
+    check_folders(cfg)
     if any(not 1 <= rank <= 50 for rank in cfg.test.ranks):
         raise InputError(f'test.ranks={cfg.test.ranks}: 1 to 50 each')
 

@@ -133,6 +133,17 @@ class RunFolder:
         lines = [json.dumps(self._rounds[r]) for r in sorted(self._rounds)]
         write_text(path, '\n'.join(lines) + '\n')
 
+    @property
+    def rounds(self) -> list[dict[str, Any]]:
+        """The lines of ``rounds.jsonl`` that are known here, in order."""
+        return [self._rounds[r] for r in sorted(self._rounds)]
+
+    def read_labels(self, round_: int) -> np.ndarray:
+        """Labels (N,) of a round, in the order of the target's images."""
+        path = self.path / 'pseudo_labels' / f'round-{round_}.npz'
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays['label']
+
     def write_checkpoint(self, state: Mapping, *names: str) -> None:
         """Writes ``checkpoints/<name>.pth`` for each name."""
         for name in names:

@@ -102,17 +102,27 @@ class Results:
             )
             for row in self.rows
         ]
-        widths = [
-            max(map(len, column)) for column in zip(head, *lines, strict=True)
-        ]
-        rule = '-' * (sum(widths) + 2 * (len(widths) - 1))
+        return plain_table(head, lines, 2)
 
-        def line(cells: Sequence[str]) -> str:
-            text = [cells[0].ljust(widths[0]), cells[1].ljust(widths[1])]
-            text += [
-                cell.rjust(width)
-                for cell, width in zip(cells[2:], widths[2:], strict=True)
-            ]
-            return '  '.join(text)
 
-        return '\n'.join([line(head), rule, *map(line, lines)])
+def plain_table(
+    head: Sequence[str], lines: Sequence[Sequence[str]], left: int
+) -> str:
+    """Columns of text under a rule, numbers to the right.
+
+    Args:
+        head: titles.
+        lines: cells, as many as titles.
+        left: columns that are aligned to the left, from the first one on.
+    """
+    rows = [head, *lines]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        return '  '.join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+
+    rule = '-' * (sum(widths) + 2 * (len(widths) - 1))
+    return '\n'.join([line(head), rule, *map(line, lines)])
