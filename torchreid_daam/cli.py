@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from yacs.config import CfgNode as CN
 
+from torchreid_daam.check import check
 from torchreid_daam.config import (
     flatten,
     get_default_config,
@@ -45,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_adapt_arguments(
         commands.add_parser('adapt', help='train, adapt or evaluate a model')
     )
-    return _guarded(lambda: _adapt(parser.parse_args(arguments)))
+    _add_settings(
+        commands.add_parser('check', help='look at the images of a run first')
+    )
+    return _guarded(lambda: _run(parser.parse_args(arguments)))
 
 
 def adapt_main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +59,27 @@ def adapt_main(arguments: Sequence[str] | None = None) -> int:
     return _guarded(lambda: _adapt(parser.parse_args(arguments)))
 
 
+def check_main(arguments: Sequence[str] | None = None) -> int:
+    """``projects/daam/check.py``: the check command without its name."""
+    parser = _Parser(description='Looks at the images of a run first.')
+    _add_settings(parser)
+    return _guarded(lambda: _check(parser.parse_args(arguments)))
+
+
+def _run(args: argparse.Namespace) -> None:
+    {'adapt': _adapt, 'check': _check}[args.command](args)
+
+
 def _add_adapt_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='show settings, data, steps and expected time; train nothing',
+    )
+    _add_settings(parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('--config-file', default='', help='YAML file of settings')
     add('-s', '--sources', nargs='+', help='labelled data sets')
@@ -64,11 +88,6 @@ def _add_adapt_arguments(parser: argparse.ArgumentParser) -> None:
     add('--target-folder', nargs='+', help='unlabelled images, any tree')
     add('--transforms', nargs='+', help='augmentation')
     add('--root', default='', help='folder of the data sets')
-    add(
-        '--dry-run',
-        action='store_true',
-        help='show settings, data, steps and expected time; train nothing',
-    )
     add(
         'opts',
         nargs=argparse.REMAINDER,
@@ -88,6 +107,12 @@ def _adapt(args: argparse.Namespace) -> None:
     stamp = time.strftime('%Y-%m-%d-%H-%M-%S')
     with logged(Path(cfg.data.save_dir) / f'{name}.log-{stamp}'):
         adapt(cfg)
+
+
+def _check(args: argparse.Namespace) -> None:
+    report = check(_settings(args))
+    print(report.text())
+    report.raise_problems()
 
 
 def _settings(args: argparse.Namespace) -> CN:

@@ -51,6 +51,12 @@ def read_folders(cfg: CN) -> dict[str, Lists]:
     return lists
 
 
+def tracklets_of(lists: Mapping[str, Lists]) -> dict[str, int]:
+    """Number of the tracklet by path of a target image; empty if none."""
+    target = lists.get('target_folder')
+    return target.tracklets if target else {}
+
+
 def build_datamanager(
     cfg: CN, lists: Mapping[str, Lists] | None = None
 ) -> Any:

@@ -28,12 +28,14 @@ from torchreid_daam.config.kwargs import (
     optimizer_kwargs,
     restart_kwargs,
 )
+from torchreid_daam.data.folder import Lists
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.data.seeded import source_items
 from torchreid_daam.datamanager import (
     build_datamanager,
     name_folders,
     read_folders,
+    tracklets_of,
 )
 from torchreid_daam.engine import ImageDAAMEngine
 from torchreid_daam.evaluation.oracle import by_path
@@ -42,6 +44,7 @@ from torchreid_daam.evaluation.table import health_table
 from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.model import build_daam, load_weights
 from torchreid_daam.optim import build_restart_scheduler
+from torchreid_daam.preflight import scan
 from torchreid_daam.pseudo_labels import KMeansLabeller, default_num_clusters
 from torchreid_daam.randomness import seeded
 from torchreid_daam.runs.checkpoint import (
@@ -68,6 +71,7 @@ class Job(NamedTuple):
     engine: Any
     folder: RunFolder
     start_epoch: int
+    lists: dict[str, Lists]
 
 
 def adapt(cfg: CN) -> dict[str, Any]:
@@ -87,6 +91,11 @@ def adapt(cfg: CN) -> dict[str, Any]:
     folder = job.folder
     folder.claim(not job.cfg.test.evaluate, cfg.model.resume)
     folder.write_settings(job.cfg.dump())
+    if 'target_folder' in job.cfg.data.targets and not job.cfg.test.evaluate:
+        report = scan(job.cfg, job.datamanager, job.lists)
+        report.write(folder.path)
+        print(report.text())
+        report.raise_problems()
     options = engine_run_kwargs(job.cfg)
     options['start_epoch'] = job.start_epoch
     if cfg.loss.name == 'daam':
@@ -125,7 +134,7 @@ def _add_oracle(job: Job) -> None:
 
 def prepare(cfg: CN) -> Job:
     """Checks the settings, reads the data, builds model and engine."""
-    cfg = _resolved(cfg)
+    cfg = resolved(cfg)
     torchreid.utils.set_random_seed(cfg.train.seed)
     if cfg.use_gpu:
         # Equal bits on a GPU too, as far as its operations have such a form.
@@ -134,9 +143,8 @@ def prepare(cfg: CN) -> Job:
         torch.use_deterministic_algorithms(True, warn_only=True)
     lists = read_folders(cfg)
     datamanager = build_datamanager(cfg, lists)
-    target = lists.get('target_folder')
-    tracklets = target.tracklets if target else {}
-    cfg = _with_clusters(cfg, datamanager, tracklets)
+    cfg = with_clusters(cfg, datamanager, lists)
+    tracklets = tracklets_of(lists)
     check_data(cfg, datamanager, tracklets)
     model = build_model(cfg, datamanager.num_train_pids)
     check_layers(cfg, model)
@@ -154,10 +162,10 @@ def prepare(cfg: CN) -> Job:
     if tracklets:
         numbers = [tracklets[path] for path in engine.domains.target_paths]
         engine.labeller = TrackletLabeller(engine.labeller, numbers)
-    return Job(cfg, datamanager, engine, folder, start_epoch)
+    return Job(cfg, datamanager, engine, folder, start_epoch, lists)
 
 
-def _resolved(cfg: CN) -> CN:
+def resolved(cfg: CN) -> CN:
     """A copy in which derived settings have their values."""
     cfg = cfg.clone()
     cfg.defrost()
@@ -178,9 +186,9 @@ def _resolved(cfg: CN) -> CN:
     return cfg
 
 
-def _with_clusters(
-    cfg: CN, datamanager: Any, tracklets: Mapping[str, int]
-) -> CN:
+def with_clusters(cfg: CN, datamanager: Any, lists: Mapping[str, Lists]) -> CN:
+    """The settings with the K that 0 stands for."""
+    tracklets = tracklets_of(lists)
     if cfg.loss.name == 'daam' and cfg.pseudo_labels.num_clusters == 0:
         images = len(datamanager.train_loader_t.dataset)
         clusters = default_num_clusters(images)
@@ -265,7 +273,9 @@ def _digests(job: Job) -> dict[str, str]:
     domains = getattr(job.engine, 'domains', None)
     if domains is None:
         return {}
-    items = domains.source.loader.dataset.items if domains.source else []
+    items = []
+    if domains.source is not None:
+        items = domains.source.loader.dataset.items
     source = [(os.path.basename(item.path), item.pid) for item in items]
     target = sorted(os.path.basename(path) for path in domains.target_paths)
     return {'source': digest(source), 'target': digest(target)}
