@@ -445,7 +445,7 @@ def parameters(*callables):
             parameters(ImageDAAMEngine)
             - {'datamanager', 'model', 'scheduler', 'labeller', 'sampler'}
             - {'sampler_s', 'terms', 'averager', 'persistent_workers'}
-            - {'observer', 'folder'},
+            - {'observer', 'selector', 'folder'},
         ),
         (
             'restart',

@@ -27,6 +27,7 @@ LEVELS = {
     'data.tree': 0,
     'runs': 0,
     'tracklets': 0,
+    'cluster_search': 1,
     'model': 1,
     'data.folder': 1,
     'data.synthetic': 1,

@@ -22,6 +22,7 @@ from torchreid_daam.data.paired import joint_batch
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.evaluation.health import round_figures
 from torchreid_daam.evaluation.ranks import Ranks, recorded_ranks
+from torchreid_daam.evaluation.selection import Selector, health_score
 from torchreid_daam.pseudo_labels import (
     PseudoLabels,
     agreement,
@@ -84,6 +85,8 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         observer: None, or ``(round, model, domains, features, labels,
             previous) -> {name: figure}``, which only looks; see
             :class:`~torchreid_daam.evaluation.probe.Observer`.
+        selector: which round's model becomes ``selected.pth``; see
+            :class:`~torchreid_daam.evaluation.selection.Selector`.
         folder: where rows, labels and checkpoints go; by default the
             ``save_dir`` of :meth:`run`.
 
@@ -114,6 +117,7 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         seed: int = 1,
         persistent_workers: bool = False,
         observer: Callable[..., dict[str, Any]] | None = None,
+        selector: Selector | None = None,
         folder: RunFolder | None = None,
     ) -> None:
         super().__init__(datamanager, use_gpu)
@@ -126,6 +130,7 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         self.terms = terms
         self.averager = averager
         self.observer = observer
+        self.selector = selector or Selector()
         self.stop_agreement = stop_agreement
         self.adapt_bn = adapt_bn
         self.head_init = head_init
@@ -419,8 +424,12 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         """Writes the run's checkpoints, torchreid's keys and ours.
 
         ``last`` is what a resumed run goes on from, ``selected`` what
-        ``train.select`` chose: the latest round.
+        the selector chose.
         """
+        done = epoch + 1
+        finished, begun = self._finished(done)
+        ends = done >= self.pretrain_epoch and begun == 0
+        chosen = ends and self.selector.offer(finished, self._round_score)
         state = training_state(
             unwrapped(self.model), self.optimizer, self.scheduler
         )
@@ -429,16 +438,27 @@ class ImageDAAMEngine(torchreid.engine.Engine):
             # torchreid saves a numpy scalar, which can't be read back.
             rank1=self._rank1() if self.scores else float(rank1),
             rows=self.folder.results.rows,
+            round_scores=self.selector.scores,
         )
         if self.labels is not None:
             state['pseudo_labels'] = self.labels.as_tensors()
         self.folder.write_checkpoint(state, 'last')
-        done = epoch + 1
-        if done < self.pretrain_epoch or self._finished(done)[1] > 0:
-            return  # an evaluation in the middle of a stage
+        if not chosen:
+            return  # in the middle of a stage, or an earlier round is better
         with self._averaged():
             state['state_dict'] = unwrapped(self.model).state_dict()
             self.folder.write_checkpoint(state, 'selected')
+
+    def _round_score(self) -> float:
+        """What the selector ranks the model of now by."""
+        if self.selector.rule == 'target_map':
+            ranks = self.scores.values()
+            return float(np.mean([r.mean_ap for r in ranks]))
+        features = self._target_features()
+        cameras = self.domains.target_cameras
+        generator = key_generator(self.seed, 'select', self.epoch)
+        labels = self.labeller(features, cameras, self.labels, generator)
+        return health_score(features, labels.labels, cameras, generator)
 
     def resume(self, state: dict[str, Any]) -> int:
         """Takes over a checkpoint; returns the epoch to go on from.
@@ -450,6 +470,7 @@ class ImageDAAMEngine(torchreid.engine.Engine):
             state, unwrapped(self.model), self.optimizer, self.scheduler
         )
         self.folder.results.restore(state.get('rows', []))
+        self.selector.scores = dict(state.get('round_scores', {}))
         if 'pseudo_labels' in state and self.domains.target is not None:
             self.labels = PseudoLabels.from_tensors(state['pseudo_labels'])
             there, here = len(self.labels.labels), self.domains.target_items

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from yacs.config import CfgNode as CN
 
+from torchreid_daam.cluster_search import candidates
 from torchreid_daam.run import Job, prepare
 from torchreid_daam.runs.environment import peak_memory
 
@@ -56,7 +57,7 @@ def _daam_lines(job: Job) -> list[str]:
         memory = f'{cost.memory_gb:.1f} GB'
     return [
         *(f'{name}: {count}' for name, count in images.items()),
-        f'clusters: {job.cfg.pseudo_labels.num_clusters}',
+        f'clusters: {job.cfg.pseudo_labels.num_clusters or "searched for"}',
         *(f'{name}: {count}' for name, count in steps.items()),
         f'estimated time: {duration(cost.seconds)}',
         f'estimated memory: {memory}',
@@ -106,7 +107,7 @@ def estimate(job: Job) -> Cost:
     passes += (2 * rounds + 1) * target_images
     pairs = sum(query * gallery for query, gallery in tests)
     dim = cfg.model.daam.embed_dim
-    clusters = cfg.pseudo_labels.num_clusters
+    clusters = cfg.pseudo_labels.num_clusters or sum(candidates(target_images))
     seconds = (
         pretraining * source
         + adaptation * joint

@@ -1,5 +1,6 @@
 """From settings to objects to results: what a run is made of."""
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from torchreid_daam.checks import (
     check_layers,
     derived_max_epoch,
 )
+from torchreid_daam.cluster_search import SearchingLabeller
 from torchreid_daam.config import config_hash
 from torchreid_daam.config.kwargs import (
     engine_kwargs,
@@ -40,6 +42,7 @@ from torchreid_daam.datamanager import (
 from torchreid_daam.engine import ImageDAAMEngine
 from torchreid_daam.evaluation.oracle import by_path
 from torchreid_daam.evaluation.probe import Observer
+from torchreid_daam.evaluation.selection import Selector
 from torchreid_daam.evaluation.table import health_table
 from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.model import build_daam, load_weights
@@ -61,6 +64,8 @@ from torchreid_daam.stock import (
     run_stock,
 )
 from torchreid_daam.tracklets import TrackletLabeller
+
+logger = logging.getLogger('torchreid_daam')
 
 
 class Job(NamedTuple):
@@ -101,6 +106,7 @@ def adapt(cfg: CN) -> dict[str, Any]:
     if cfg.loss.name == 'daam':
         job.engine.run(**options)
         _add_oracle(job)
+        _add_selection(job)
     else:
         run_stock(job.cfg, job.engine, folder, options)
     folder.write_results()
@@ -130,6 +136,25 @@ def _add_oracle(job: Job) -> None:
         paths = job.engine.domains.target_paths
         oracle = by_path(paths, labels, pids)
         job.folder.write_round(figures['round'], {'oracle': oracle})
+
+
+def _add_selection(job: Job) -> None:
+    """The final row is that of the model that was selected."""
+    selector, results = job.engine.selector, job.folder.results
+    if selector.rule == 'target_map':
+        note = "chosen by mAP: the target's labels were read"
+        results.notes['train.select'] = note
+        logger.warning('train.select=target_map: %s', note)
+    if selector.scores:
+        results.finish(selector.best)
+        logger.info(
+            'selected: round %d (%s)',
+            selector.best,
+            ', '.join(f'{r}: {s:.4f}' for r, s in selector.scores.items()),
+        )
+        for round_, score in selector.scores.items():
+            if any(r['round'] == round_ for r in job.folder.rounds):
+                job.folder.write_round(round_, {'score': score})
 
 
 def prepare(cfg: CN) -> Job:
@@ -189,6 +214,8 @@ def resolved(cfg: CN) -> CN:
 def with_clusters(cfg: CN, datamanager: Any, lists: Mapping[str, Lists]) -> CN:
     """The settings with the K that 0 stands for."""
     tracklets = tracklets_of(lists)
+    if cfg.pseudo_labels.cluster_search != 'rule':
+        return cfg  # each round finds its own
     if cfg.loss.name == 'daam' and cfg.pseudo_labels.num_clusters == 0:
         images = len(datamanager.train_loader_t.dataset)
         clusters = default_num_clusters(images)
@@ -206,7 +233,7 @@ def build_model(cfg: CN, num_classes: int) -> nn.Module:
     model = build_daam(
         cfg.model.name.removesuffix(registry.SUFFIX),
         num_classes,
-        cfg.pseudo_labels.num_clusters,
+        cfg.pseudo_labels.num_clusters or 1,  # 0: a round's labels decide
         cfg.loss.name,
         pretrained=cfg.model.pretrained and not later,
         **model_kwargs(cfg),
@@ -216,22 +243,36 @@ def build_model(cfg: CN, num_classes: int) -> nn.Module:
     return model
 
 
+def build_labeller(cfg: CN) -> Any:
+    """The labeller seat: k-means, with a search for K where it is wanted."""
+    kwargs = labeller_kwargs(cfg)
+    if cfg.pseudo_labels.cluster_search == 'rule':
+        return KMeansLabeller(**kwargs)
+    return SearchingLabeller(
+        lambda number: KMeansLabeller(**{**kwargs, 'num_clusters': number})
+    )
+
+
 def _daam_engine(
     cfg: CN, datamanager: Any, model: nn.Module, folder: RunFolder
 ) -> tuple[ImageDAAMEngine, int]:
     optimizer = torchreid.optim.build_optimizer(model, **optimizer_kwargs(cfg))
     scheduler = build_restart_scheduler(optimizer, **restart_kwargs(cfg))
     head = getattr(unwrapped(model), 'nominal', None)
+    labeller = build_labeller(cfg)
     engine = ImageDAAMEngine(
         datamanager,
         model,
         optimizer,
         scheduler,
-        labeller=KMeansLabeller(**labeller_kwargs(cfg)),
+        labeller=labeller,
         terms=DAAMLoss(**loss_kwargs(cfg), domain_head=head),
         sampler_s=_source_order(cfg, datamanager),
         persistent_workers=cfg.data.workers > 0,
-        observer=Observer(cfg.train.seed),
+        observer=Observer(
+            cfg.train.seed, more=getattr(labeller, 'figures', dict)
+        ),
+        selector=Selector(cfg.train.select),
         folder=folder,
         **engine_kwargs(cfg),
     )

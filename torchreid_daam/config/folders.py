@@ -28,6 +28,12 @@ def check_folders(cfg: CN) -> None:
             'data.sources []'
         )
     target = 'target_folder' in data.targets
+    unlabelled = target and not data.target_test_folder
+    if cfg.train.select == 'target_map' and unlabelled:
+        raise InputError(
+            'train.select=target_map: data.target_folder has no identities; '
+            'last and health need none'
+        )
     if target and (len(data.targets) > 1 or not data.target_folder):
         raise InputError(
             f'data.targets={data.targets}: target_folder stands alone, and '
@@ -54,7 +60,7 @@ def check_folders(cfg: CN) -> None:
             f'data.style_folder={data.style_folder}: its identities are '
             f'those of one source, not of {len(data.sources)}'
         )
-    if target and cfg.test.evaluate and not data.target_test_folder:
+    if unlabelled and cfg.test.evaluate:
         raise InputError(
             'test.evaluate=True: data.target_folder has no identities to '
             'score; data.target_test_folder can name a labelled part'

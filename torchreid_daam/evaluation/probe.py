@@ -1,5 +1,7 @@
 """Figures on the model of a round, from bounded samples of both domains."""
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,12 @@ from torch import nn
 
 from torchreid_daam.data.domains import Domains
 from torchreid_daam.evaluation.health import round_figures, silhouette
+from torchreid_daam.evaluation.selection import signs
 from torchreid_daam.pseudo_labels import PseudoLabels
 from torchreid_daam.randomness import key_generator, restored
 from torchreid_daam.runs.checkpoint import unwrapped
 
+logger = logging.getLogger('torchreid_daam')
 # Images of each domain; a round sees each image once or more, with gradients.
 SAMPLE = 500
 
@@ -29,11 +33,19 @@ class Observer:
     Args:
         seed: of the samples.
         sample: images of each domain that the model is looked at with.
+        more: further figures of a round, such as those of a search for K.
     """
 
-    def __init__(self, seed: int, sample: int = SAMPLE) -> None:
+    def __init__(
+        self,
+        seed: int,
+        sample: int = SAMPLE,
+        more: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
         self.seed = seed
         self.sample = sample
+        self.more = more
+        self._rounds: list[dict[str, Any]] = []
 
     def __call__(
         self,
@@ -57,6 +69,10 @@ class Observer:
         figures = round_figures(labels, previous, domains.target_cameras)
         generator = key_generator(self.seed, 'health', round_)
         figures['silhouette'] = silhouette(features, labels.labels, generator)
+        figures.update(self.more())
+        self._rounds.append({'round': round_, **figures})
+        for sign in signs(self._rounds):
+            logger.warning('%s', sign)
         looks = {}
         for name in domains.sampled:
             with restored():

@@ -28,6 +28,7 @@ class Results:
         self.config_hash = config_hash
         self.seed = seed
         self.rows: list[dict[str, Any]] = []
+        self.notes: dict[str, str] = {}
 
     def add(
         self,
@@ -72,6 +73,15 @@ class Results:
                 del self.rows[i]
             self.rows.append(dict(row))
 
+    def finish(self, round_: int) -> None:
+        """Makes the rows of a round the final ones."""
+        rows = [r for r in self.rows if r['stage'] == 'round']
+        rows = [r for r in rows if r['round'] == round_]
+        final = [dict(row, stage='final') for row in rows]
+        if final:
+            self.rows = [r for r in self.rows if r['stage'] != 'final']
+            self.restore(final)
+
     def find(self, stage: str, dataset: str | None = None) -> dict | None:
         """The last row of a stage, or None."""
         for row in reversed(self.rows):
@@ -80,8 +90,13 @@ class Results:
         return None
 
     def as_dict(self) -> dict[str, Any]:
-        """What ``results.json`` holds: no times, no host, no rounding."""
+        """What ``results.json`` holds: no times, no host, no rounding.
+
+        ``notes`` are there only where there is something to say.
+        """
+        notes = {'notes': self.notes} if self.notes else {}
         return {
+            **notes,
             'format': FORMAT,
             'config_hash': self.config_hash,
             'seed': self.seed,
