@@ -33,22 +33,25 @@ LEVELS = {
     'data.synthetic': 1,
     'evaluation': 1,
     'engine': 2,
+    'delivery': 2,
     'registry': 3,
     'check': 4,
     'checks': 4,
     'datamanager': 4,
     'stock': 4,
     'run': 4,
+    'use': 4,
     'plan': 4,
     'preflight': 4,
     'cli': 5,
+    'commands': 5,
     '': 5,
     '__main__': 5,
 }
 # Packages in which a new module has the level of the others.
-OPEN = ('checks', 'config', 'runs', 'data.synthetic', 'evaluation')
+OPEN = ('checks', 'config', 'runs', 'data.synthetic', 'evaluation', 'delivery')
 FORBIDDEN = {'engine': ('model', 'recipe')}
-MAY_PRINT = ('run', 'cli', 'plan')
+MAY_PRINT = ('run', 'cli', 'commands', 'plan')
 PRIVATE_NAMES = ('__model_factory', '__image_datasets', '__video_datasets')
 
 

@@ -11,7 +11,7 @@ from layouts import picture
 from tiny import tiny_config
 from torchreid_daam import adapt
 from torchreid_daam.check import check
-from torchreid_daam.cli import check_main
+from torchreid_daam.cli import command_main
 from torchreid_daam.errors import InputError
 
 
@@ -143,13 +143,16 @@ def arguments(cfg):
 
 def test_the_command(cfg, tmp_path, capsys):
     words = arguments(cfg)
-    assert check_main(words) == 0
+    assert command_main('check', words) == 0
     out = capsys.readouterr().out
     assert 'problems' not in out and 'cam2: 10' in out
-    assert check_main([*words, 'pseudo_labels.num_clusters', '500']) == 2
+    assert (
+        command_main('check', [*words, 'pseudo_labels.num_clusters', '500'])
+        == 2
+    )
     captured = capsys.readouterr()
     assert 'exceeds the 20 images' in captured.out
     (line,) = captured.err.splitlines()
     assert line.startswith('error: target: pseudo_labels.num_clusters=500')
-    assert check_main([*words, 'loss.name', 'softmax']) == 2
+    assert command_main('check', [*words, 'loss.name', 'softmax']) == 2
     assert np.all([len(capsys.readouterr().err.splitlines()) == 1])

@@ -2,7 +2,7 @@
 
 import sys
 
-from torchreid_daam.cli import check_main
+from torchreid_daam.cli import command_main
 
 if __name__ == '__main__':
-    sys.exit(check_main())
+    sys.exit(command_main('check'))

@@ -45,6 +45,16 @@ def target_folder_kwargs(cfg: CN) -> dict[str, Any]:
     }
 
 
+def transform_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of ``delivery.features.image_transform``."""
+    return {
+        'height': cfg.data.height,
+        'width': cfg.data.width,
+        'mean': cfg.data.norm_mean,
+        'std': cfg.data.norm_std,
+    }
+
+
 def model_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``build_daam`` beyond torchreid's own."""
     return {
