@@ -197,7 +197,7 @@ def strip(cfg, folder):
     folder.mkdir()
     for (path, *_), name in zip(entries, names, strict=True):
         camera = re.search(CAMERA, Path(path).name)[1]
-        shutil.copy(path, folder / f'{name} ümlaut_c{camera}.JPG')
+        shutil.copy(path, folder / f'{name} ümlaut\n_c{camera}.JPG')
     return folder
 
 
