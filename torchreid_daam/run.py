@@ -133,6 +133,8 @@ def _add_oracle(job: Job) -> None:
     pids = {entry[0]: entry[1] for entry in loader.dataset.data}
     for figures in job.folder.rounds:
         labels = job.folder.read_labels(figures['round'])
+        if labels is None:
+            continue
         paths = job.engine.domains.target_paths
         oracle = by_path(paths, labels, pids)
         job.folder.write_round(figures['round'], {'oracle': oracle})

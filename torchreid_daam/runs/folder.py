@@ -138,9 +138,14 @@ class RunFolder:
         """The lines of ``rounds.jsonl`` that are known here, in order."""
         return [self._rounds[r] for r in sorted(self._rounds)]
 
-    def read_labels(self, round_: int) -> np.ndarray:
-        """Labels (N,) of a round, in the order of the target's images."""
+    def read_labels(self, round_: int) -> np.ndarray | None:
+        """Labels (N,) of a round, in the order of the target's images.
+
+        None where somebody took the file away.
+        """
         path = self.path / 'pseudo_labels' / f'round-{round_}.npz'
+        if not path.is_file():
+            return None
         with np.load(path, allow_pickle=False) as arrays:
             return arrays['label']
 
