@@ -5,10 +5,12 @@ PYTHON ?= python3
 PYTHON_MIN ?= python3.11
 VENV := .venv
 VENV_MIN := .venv-min
+VENV_TRACKER := .venv-tracker
 PRESET ?= synthetic
 SEED ?=
 WORKERS ?= 2
 ARGS ?=
+RESULTS ?= log/results
 
 # Two test processes of one thread each are faster on two cores than one
 # process of two threads.
@@ -16,21 +18,29 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := -m pytest tests -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-fast test-min lint format bitcheck bench \
-	wheel clean distclean
+.PHONY: help venv demo results test test-fast test-min test-tracker lint \
+	format bitcheck bench faults wheel clean distclean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 	@echo 'PYTHON=python3.12 chooses the Python of a new environment,'
-	@echo 'ARGS="..." is appended to demo, test, test-fast, test-min, bitcheck'
-	@echo 'and bench.'
+	@echo 'ARGS="..." is appended to demo, results, test, test-fast, test-min,'
+	@echo 'test-tracker, bitcheck, bench and faults.'
 
 venv: $(VENV)/.installed ## virtual environment in .venv with the tested versions
 demo: venv ## the main job on embedded data; PRESET=market2duke-fast, SEED=1
 	$(VENV)/bin/python projects/daam/main.py \
 		--config-file projects/daam/configs/$(PRESET).yaml \
 		$(if $(SEED),train.seed $(SEED) data.synthetic.seed $(SEED) data.save_dir log/$(PRESET)-$(SEED)) $(ARGS)
+
+# A row that failed makes the first command end with 1; the report is written
+# all the same and says so.
+results: venv ## the paper's tables into docs/results.md; goes on where it was
+	$(VENV)/bin/python projects/daam/ablation.py all --out $(RESULTS) \
+		--workers $(WORKERS) $(ARGS); code=$$?; test $$code -le 1 || exit $$code; \
+	$(VENV)/bin/python projects/daam/ablation.py report --out $(RESULTS) \
+		--doc docs/results.md && exit $$code
 
 test: venv ## every test; WORKERS=2 processes
 	$(ONE_THREAD) $(VENV)/bin/python $(PYTEST) $(ARGS)
@@ -40,6 +50,26 @@ test-fast: venv ## the tests that are not marked slow
 
 test-min: $(VENV_MIN)/.installed ## every test with the lowest versions (Python 3.11)
 	$(ONE_THREAD) $(VENV_MIN)/bin/python $(PYTEST) $(ARGS)
+
+# The run that is adapted, and the same one without its rounds.
+TRACKER := log/tracker
+TRACKED := $(addprefix $(TRACKER)/,source adapted)
+TRACKED_ONNX := $(foreach run,$(TRACKED),$(run)/export/resnet_tiny_daam_$(notdir $(run)).onnx)
+
+test-tracker: $(TRACKED_ONNX) $(VENV_TRACKER)/.installed ## BoxMOT (AGPL) with exported models, in .venv-tracker
+	$(VENV_TRACKER)/bin/python examples/boxmot_tracker.py \
+		--source $(word 1,$(TRACKED_ONNX)) \
+		--adapted $(word 2,$(TRACKED_ONNX)) $(ARGS)
+
+$(TRACKER)/%/checkpoints/selected.pth: | venv
+	$(VENV)/bin/python projects/daam/main.py \
+		--config-file projects/daam/configs/synthetic.yaml \
+		$(if $(filter source,$*),train.rounds 0 adapt_bn False) \
+		data.save_dir $(TRACKER)/$*
+
+.SECONDEXPANSION:
+$(TRACKED_ONNX): $$(dir $$(@D))checkpoints/selected.pth
+	$(VENV)/bin/python projects/daam/export.py $(dir $(@D))
 
 lint: venv ## ruff: rules and format
 	$(VENV)/bin/python -m ruff check .
@@ -56,6 +86,9 @@ bitcheck: venv ## same bits as REF=<commit>?
 bench: venv ## cost of a training step against the bare backbone's
 	$(VENV)/bin/python benchmarks/step.py $(ARGS)
 
+faults: venv ## kills runs in every phase, resumes them, compares the bits
+	$(ONE_THREAD) $(VENV)/bin/python benchmarks/faults.py $(ARGS)
+
 wheel: venv ## dist/torchreid_daam-<version>-py3-none-any.whl
 	rm -rf build
 	$(VENV)/bin/python -m pip wheel --no-deps --no-build-isolation -w dist .
@@ -66,7 +99,7 @@ clean: ## removes what was built, and caches; keeps environments and data
 		-prune -exec rm -rf {} +
 
 distclean: clean ## clean, and the environments
-	rm -rf $(VENV) $(VENV_MIN)
+	rm -rf $(VENV) $(VENV_MIN) $(VENV_TRACKER)
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(call install,$(PYTHON),$(VENV),constraints.txt)
@@ -74,12 +107,21 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 $(VENV_MIN)/.installed: setup.cfg pyproject.toml constraints-min.txt
 	$(call install,$(PYTHON_MIN),$(VENV_MIN),constraints-min.txt)
 
+# BoxMOT takes opencv-python, whose files opencv-python-headless would
+# overwrite, and installs another onnxruntime by itself if it is not this one.
+$(VENV_TRACKER)/.installed: setup.cfg
+	test -x $(VENV_TRACKER)/bin/python || $(PYTHON) -m venv $(VENV_TRACKER)
+	$(VENV_TRACKER)/bin/python -m pip install boxmot==25.0.0 \
+		onnxruntime==1.24.3 torchreid six tensorboard threadpoolctl yacs
+	$(VENV_TRACKER)/bin/python -m pip install --no-deps -e .
+	@touch $@
+
 # $(call install,<python>,<environment>,<constraints>)
 define install
 	@$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 		"$(1) is Python %d.%d; 3.11 or newer is needed: make PYTHON=..." \
 		% sys.version_info[:2])'
 	test -x $(2)/bin/python || $(1) -m venv $(2)
-	$(2)/bin/python -m pip install -c $(3) -e '.[test]'
+	$(2)/bin/python -m pip install -c $(3) -e '.[results,test]'
 	@touch $@
 endef

@@ -1,6 +1,7 @@
 """runs/checkpoint.py: weights are data, never code."""
 
 import argparse
+import errno
 import pickle
 from collections import OrderedDict
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 import torch
 from torch import nn
 
+from torchreid_daam import build_daam
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.checkpoint import (
+    FORMAT,
+    load_training_state,
     read_checkpoint,
     save_checkpoint,
     stock_files_allowed,
@@ -189,7 +193,7 @@ def test_training_state(tmp_path):
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 3)
     state = training_state(model, optimizer, scheduler)
-    assert state['format'] == 1
+    assert state['format'] == FORMAT
     assert state['model_name'] == 'resnet_tiny_daam'
     assert state['model_kwargs'] == {'gate': 'x'}
     save_checkpoint(tmp_path / 'x.pth', state)
@@ -197,7 +201,60 @@ def test_training_state(tmp_path):
     assert training_state(model, optimizer, None)['scheduler'] is None
 
 
+@pytest.mark.parametrize('written', (False, True))
+def test_the_fused_form_is_the_readers_own(written):
+    model = build_daam('resnet_tiny', 3, 2, pretrained=False, seed=0)
+
+    def optimizer(form):
+        return torch.optim.SGD(model.parameters(), 0.1, 0.9, fused=form)
+
+    state = training_state(model, optimizer(written), None)
+    state['optimizer']['param_groups'][0]['lr'] = 0.03
+    reader = optimizer(not written)
+    load_training_state(state, model, reader, None)
+    assert reader.param_groups[0]['fused'] is not written
+    assert reader.param_groups[0]['lr'] == 0.03
+
+
 def test_unwrapped():
     model = nn.Linear(1, 1)
     assert unwrapped(model) is model
     assert unwrapped(nn.DataParallel(model)) is model
+
+
+def test_a_full_disk_is_named_as_such(tmp_path, monkeypatch):
+    path = tmp_path / 'x.pth'
+    save_checkpoint(path, {'a': torch.zeros(1)})
+    original = open
+
+    class Full:
+        """Takes a little, as a disk that is nearly full."""
+
+        def __init__(self, file):
+            self.file, self.left = file, 1000
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, data):
+            self.left -= len(data)
+            if self.left < 0:
+                raise OSError(errno.ENOSPC, 'No space left on device')
+            return self.file.write(data)
+
+        def flush(self):
+            self.file.flush()
+
+    monkeypatch.setattr(
+        'builtins.open', lambda *args, **kw: Full(original(*args, **kw))
+    )
+    with pytest.raises(OSError) as caught:
+        save_checkpoint(path, {'a': torch.ones(10000)})
+    monkeypatch.undo()
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(path)
+    assert [p.name for p in tmp_path.iterdir()] == ['x.pth']
+    assert read_checkpoint(path)['state_dict']['a'] == 0

@@ -173,11 +173,6 @@ WRONG = {
         'market1501',
         'sampler',
     ),
-    'resume and weights': (
-        'model.resume a.pth model.load_weights b.pth',
-        'model.resume=a.pth',
-        'model.load_weights',
-    ),
     'last stride': (
         'model.name osnet_x0_25_daam model.last_stride 1',
         'model.last_stride=1',
@@ -466,7 +461,7 @@ def test_image_that_can_not_be_decoded(place, workers, both, refused):
     args = ('train.batch_size', 16, 'data.workers', workers)
     line = refused(both, *args)
     assert f'error: {path}: not a readable image' in line
-    assert 'replace or remove it' in line
+    assert 'replace or remove them' in line
 
 
 @pytest.mark.parametrize('workers', (0, 2))

@@ -1,6 +1,9 @@
 """The command line: arguments, exit codes, the dry run, signals."""
 
+import errno
+import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -290,6 +293,77 @@ def test_one_line_where_workers_fail(tmp_path):
     assert 'data structure is deprecated' in done.stdout
     assert done.stderr.startswith(f'error: {path}: not a readable image')
     assert done.stderr.count('\n') == 1, done.stderr
+
+
+# What ends a run that began well: exit 1 and one line
+
+
+def failed(outcome, root, folder, *rest):
+    """The line, and what of the run is readable afterwards."""
+    args = arguments(root, *rest, save_dir=folder)
+    code, _, err = outcome(*args)
+    assert (code, err.count('\n')) == (1, 1), err
+    assert err.startswith('error: ')
+    for path in folder.glob('checkpoints/*.pth'):
+        torch.load(path, weights_only=True)
+    return err
+
+
+def test_a_loss_that_is_not_finite(root, tmp_path, outcome):
+    folder = tmp_path / 'run'
+    line = failed(
+        *(outcome, root, folder, 'train.pretrain_epoch', 3),
+        *('train.pretrain_lr', 1e30, 'train.checkpoint_minutes', 0),
+    )
+    assert re.search(r'epoch \d, batch \d: loss, .* not finite; images ', line)
+    assert str(root) in line and 'train.lr' in line
+    assert 'checkpoint' in line
+
+
+def test_such_steps_may_be_left_out_up_to_a_limit(root, tmp_path, outcome):
+    line = failed(
+        *(outcome, root, tmp_path / 'run', 'train.pretrain_epoch', 3),
+        *('train.pretrain_lr', 1e30, 'train.on_nan', 'skip'),
+        *('train.max_nan', 1),
+    )
+    assert '2 steps left out, more than train.max_nan=1' in line
+
+
+def test_a_clustering_that_collapsed(root, tmp_path, outcome):
+    line = failed(
+        *(outcome, root, tmp_path / 'run'),
+        *('pseudo_labels.min_clusters', 5),
+    )
+    assert 'pseudo_labels.min_clusters=5' in line
+    last = tmp_path / 'run' / 'checkpoints' / 'last.pth'
+    assert f'last checkpoint: {last}' in line
+
+
+def test_a_full_disk(root, tmp_path, outcome, monkeypatch):
+    folder = tmp_path / 'run'
+    calls = itertools.count()
+    original = os.fsync
+
+    def fsync(number):
+        if next(calls) == 9:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        original(number)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    line = failed(outcome, root, folder)
+    assert line.startswith(f'error: {folder}')
+    assert line.endswith(': No space left on device\n')
+
+
+def test_a_loading_process_that_dies(root, tmp_path, outcome, monkeypatch):
+    def die(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(
+        'torchreid_daam.data.paired.SeededImages.__getitems__', die
+    )
+    line = failed(outcome, root, tmp_path / 'run', 'data.workers', 1)
+    assert 'DataLoader worker' in line
 
 
 def test_other_failures_are_not_swallowed(root, tmp_path, monkeypatch):

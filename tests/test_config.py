@@ -18,8 +18,10 @@ from torchreid_daam.config import (
     values,
 )
 from torchreid_daam.errors import InputError
+from torchreid_daam.guards import GuardedLabeller, StepGuard
 from torchreid_daam.optim import build_restart_scheduler, restart_factor
 from torchreid_daam.pseudo_labels import KMeansLabeller
+from torchreid_daam.runs.history import CheckpointHistory
 
 # The keys of torchreid's scripts/default_config.py and their types; video.*
 # belongs to its video data sets, which this project does not train on.
@@ -445,7 +447,16 @@ def parameters(*callables):
             parameters(ImageDAAMEngine)
             - {'datamanager', 'model', 'scheduler', 'labeller', 'sampler'}
             - {'sampler_s', 'terms', 'averager', 'persistent_workers'}
-            - {'observer', 'selector', 'folder'},
+            - {'guard', 'observer', 'selector', 'folder'},
+        ),
+        ('guard', parameters(StepGuard)),
+        (
+            'label_guard',
+            parameters(GuardedLabeller) - {'labeller'},
+        ),
+        (
+            'history',
+            parameters(CheckpointHistory) - {'folder'},
         ),
         (
             'restart',

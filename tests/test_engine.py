@@ -1,8 +1,12 @@
 """Algorithm 1: label refreshes, one step, leaks, randomness."""
 
 import copy
+import itertools
+import operator
 import random
+import re
 import shutil
+import signal
 import zipfile
 from pathlib import Path
 
@@ -111,6 +115,15 @@ class Recorder(KMeansLabeller):
         return super().__call__(features, cameras, previous, generator)
 
 
+class Settled(KMeansLabeller):
+    """Never changes its mind."""
+
+    def __call__(self, features, cameras, previous, generator):
+        if previous is not None:
+            return previous
+        return super().__call__(features, cameras, None, generator)
+
+
 class TestAlgorithm1:
     def test_labels_are_refreshed_when_a_round_begins(self, root, tmp_path):
         labeller = Recorder()
@@ -184,12 +197,6 @@ class TestAlgorithm1:
         assert engine.model.classifier_t.weight.shape[0] == CLUSTERS + 2
 
     def test_agreement_ends_the_rounds(self, root, tmp_path):
-        class Settled(KMeansLabeller):
-            def __call__(self, features, cameras, previous, generator):
-                if previous is not None:
-                    return previous
-                return super().__call__(features, cameras, None, generator)
-
         engine = make_engine(
             root,
             tmp_path,
@@ -207,12 +214,6 @@ class TestAlgorithm1:
         assert (tmp_path / 'checkpoints' / 'selected.pth').is_file()
 
     def test_resuming_settled_rounds_ends_them_again(self, root, tmp_path):
-        class Settled(KMeansLabeller):
-            def __call__(self, features, cameras, previous, generator):
-                if previous is not None:
-                    return previous
-                return super().__call__(features, cameras, None, generator)
-
         options = {
             'labeller': Settled(CLUSTERS),
             'rounds': 3,
@@ -333,6 +334,9 @@ class TestSeats:
 
             updates = 0
 
+            def state_dict(self):
+                return {}
+
             def update(self, model):
                 self.updates += 1
 
@@ -426,6 +430,21 @@ class TestRandomness:
         assert_same_bits(weights, reference[0])
         scores = [row['mAP'] for row in reference[1]]
         assert [r['mAP'] for r in engine.folder.results.rows] == scores
+
+    def test_progress_has_the_same_bits_without_pretraining(
+        self, root, tmp_path
+    ):
+        engine = make_engine(root, tmp_path, rounds=5, round_epoch=10)
+        engine.num_batches = 10
+
+        def shares(pretrain_epoch):
+            engine.pretrain_epoch = pretrain_epoch
+            for engine.epoch in range(pretrain_epoch, pretrain_epoch + 50):
+                for step in range(10):
+                    yield engine._progress(step)
+
+        assert list(shares(12)) == list(shares(0))
+        assert list(shares(0))[:3] == pytest.approx([0, 0.002, 0.004])
 
     def test_target_order_is_that_of_the_bytes(self, root, tmp_path):
         engine = make_engine(root, tmp_path)
@@ -533,9 +552,6 @@ class TestCheckpoint:
         assert again['mAP'] == final['mAP']
 
     def test_selected_is_never_of_the_middle_of_a_round(self, root, tmp_path):
-        class Killed(Exception):
-            pass
-
         engine = make_engine(root, tmp_path)
         original = engine.forward_backward
 
@@ -558,42 +574,166 @@ class TestCheckpoint:
     def test_other_target_images_are_refused(self, root, tmp_path):
         engine = make_engine(root, tmp_path, rounds=1)
         run(engine, tmp_path)
-        state = torch.load(
-            tmp_path / 'checkpoints' / 'last.pth', weights_only=True
-        )
-        labels = state['pseudo_labels']
-        for name in ('labels', 'weights'):
-            labels[name] = labels[name][:-1]
+        state = last(tmp_path)
+        fewer = dict(state, target_names=state['target_names'][:-1])
         with pytest.raises(ValueError, match='target images'):
+            make_engine(root, tmp_path).resume(fewer)
+        names = state['target_names']
+        names[3], names[4] = names[4], names[3]
+        with pytest.raises(ValueError, match=re.escape(names[3])):
             make_engine(root, tmp_path).resume(state)
 
-    @pytest.mark.parametrize('eval_freq', [-1, 1])
-    def test_resume_goes_on_where_it_stopped(
-        self, root, tmp_path, reference, eval_freq
-    ):
-        class Killed(Exception):
-            pass
 
+class Killed(BaseException):
+    """Ends a run as nothing that is caught would."""
+
+
+def killed_at(engine, name, call):
+    """Makes the call number ``call`` of a method the run's last one."""
+    counted = itertools.count(1)
+    owner, _, attribute = name.rpartition('.')
+    target = operator.attrgetter(owner)(engine) if owner else engine
+    original = getattr(target, attribute)
+
+    def method(*args, **kwargs):
+        if next(counted) == call:
+            raise Killed
+        return original(*args, **kwargs)
+
+    setattr(target, attribute, method)
+
+
+def last(folder):
+    path = folder / 'checkpoints' / 'last.pth'
+    return torch.load(path, weights_only=True)
+
+
+class TestResume:
+    """A run that ended anywhere goes on to the same bits."""
+
+    def go_on(self, root, folder, **options):
+        again = make_engine(root, folder, **options)
+        start = 0
+        if (folder / 'checkpoints' / 'last.pth').is_file():
+            start = again.resume(last(folder))
+        return run(again, folder, start_epoch=start), again
+
+    @pytest.mark.parametrize(
+        ('name', 'call'),
+        [
+            ('forward_backward', 3),  # pretraining
+            ('scored_test', 1),  # direct transfer
+            ('adapt_batch_norm', 1),  # before round 1
+            ('scored_test', 2),  # AdaBN
+            ('target_features', 1),
+            ('labeller', 1),
+            ('folder.write_labels', 1),
+            ('_restart', 1),
+            ('forward_backward', 14),  # in the middle of round 1
+            ('folder.write_checkpoint', 3),
+            ('adapt_batch_norm', 2),  # round 1 has ended
+            ('scored_test', 3),
+            ('folder.write_selected', 2),
+            ('labeller', 2),
+            ('forward_backward', 40),
+            ('scored_test', 4),  # the last one
+            ('folder.history.write_selected', 3),
+        ],
+    )
+    def test_wherever_it_ended(self, root, tmp_path, reference, name, call):
         engine = make_engine(root, tmp_path)
-        original = engine.forward_backward
-
-        def kill(data):
-            if engine.epoch == 4:
-                raise Killed
-            return original(data)
-
-        engine.forward_backward = kill
+        killed_at(engine, name, call)
         with pytest.raises(Killed):
-            run(engine, tmp_path, eval_freq=eval_freq)
-        state = torch.load(
-            tmp_path / 'checkpoints' / 'last.pth', weights_only=True
-        )
-        again = make_engine(root, tmp_path)
-        start = again.resume(state)
-        assert start == (3 if eval_freq == -1 else 4)
-        weights = run(again, tmp_path, start_epoch=start)
+            run(engine, tmp_path)
+        weights, again = self.go_on(root, tmp_path)
         assert_same_bits(weights, reference[0])
         assert again.folder.results.rows == reference[1]
+
+    @pytest.mark.parametrize('step', (2, 11, 15, 22))
+    def test_a_signal_saves_the_middle_of_an_epoch(
+        self, root, tmp_path, reference, step
+    ):
+        engine = make_engine(root, tmp_path)
+        counted = itertools.count(1)
+        terms = engine.terms
+
+        def stop(output, batch):
+            if next(counted) == step:
+                # Arrives while the optimiser steps.
+                original = engine.guard.step
+
+                def with_signal(*args):
+                    signal.raise_signal(signal.SIGINT)
+                    original(*args)
+
+                engine.guard.step = with_signal
+            return terms(output, batch)
+
+        stop.total = terms.total
+        engine.terms = stop
+        with pytest.raises(KeyboardInterrupt):
+            run(engine, tmp_path)
+        batches = len(engine.domains.pretraining.domains['source'])
+        assert last(tmp_path)['batch'] > 0 or step % batches == 0
+        weights, again = self.go_on(root, tmp_path)
+        assert_same_bits(weights, reference[0])
+        assert again.folder.results.rows == reference[1]
+
+    def test_evaluations_in_between(self, root, tmp_path, reference):
+        engine = make_engine(root, tmp_path)
+        killed_at(engine, 'forward_backward', 50)
+        with pytest.raises(Killed):
+            run(engine, tmp_path, eval_freq=1)
+        assert last(tmp_path)['epoch'] == 4
+        weights, again = self.go_on(root, tmp_path)
+        assert_same_bits(weights, reference[0])
+        assert again.folder.results.rows == reference[1]
+
+    def test_a_complete_run_has_nothing_left(
+        self, root, tmp_path, reference, monkeypatch
+    ):
+        run(make_engine(root, tmp_path), tmp_path)
+        before = (tmp_path / 'checkpoints' / 'last.pth').stat().st_mtime_ns
+        weights, again = self.go_on(root, tmp_path)
+        assert again.folder.results.rows == reference[1]
+        assert_same_bits(weights, reference[0])
+        after = (tmp_path / 'checkpoints' / 'last.pth').stat().st_mtime_ns
+        assert after == before
+
+    def test_more_rounds_follow_a_complete_run(
+        self, root, tmp_path, reference
+    ):
+        run(make_engine(root, tmp_path, rounds=1), tmp_path)
+        weights, again = self.go_on(root, tmp_path)
+        assert_same_bits(weights, reference[0])
+        assert again.folder.results.rows == reference[1]
+
+    def test_a_model_that_draws_in_a_step(self, root, tmp_path):
+        def dropping(folder):
+            engine = make_engine(root, folder, rounds=1)
+            engine.model.branch_dsh.relu = torch.nn.Dropout()
+            return engine
+
+        whole = run(dropping(tmp_path / 'whole'), tmp_path / 'whole')
+        engine = dropping(tmp_path / 'part')
+        killed_at(engine, 'forward_backward', 25)
+        with pytest.raises(Killed):
+            run(engine, tmp_path / 'part')
+        again = dropping(tmp_path / 'part')
+        start = again.resume(last(tmp_path / 'part'))
+        weights = run(again, tmp_path / 'part', start_epoch=start)
+        assert_same_bits(weights, whole)
+
+    def test_without_adapt_bn(self, root, tmp_path):
+        whole = make_engine(root, tmp_path / 'whole', adapt_bn=False)
+        expected = run(whole, tmp_path / 'whole')
+        engine = make_engine(root, tmp_path / 'part', adapt_bn=False)
+        killed_at(engine, 'labeller', 2)
+        with pytest.raises(Killed):
+            run(engine, tmp_path / 'part')
+        weights, again = self.go_on(root, tmp_path / 'part', adapt_bn=False)
+        assert_same_bits(weights, expected)
+        assert again.folder.results.rows == whole.folder.results.rows
 
 
 def test_keys_of_stages_differ():

@@ -1,5 +1,7 @@
 """errors.py: one line for the user."""
 
+import pickle
+
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
@@ -35,6 +37,23 @@ def test_plain_message(error, line):
 def test_a_workers_error_loses_its_traceback():
     with pytest.raises(InputError) as caught:
         next(iter(DataLoader(Broken(), num_workers=1)))
-    assert len(str(caught.value).splitlines()) > 3
-    line = plain_message(caught.value)
-    assert line == 'a.jpg: not a readable image (x: y)'
+    assert str(caught.value) == 'a.jpg: not a readable image (x: y)'
+
+
+@pytest.mark.parametrize(
+    ('text', 'line'),
+    [
+        ('a\nb.jpg: gone', r'a\nb.jpg: gone'),
+        ('a\r\t\x1b[31m: x', r'a\r\t\x1b[31m: x'),
+        ('\udcff.jpg', r'\udcff.jpg'),
+        ('\u2028', ''),
+        ('Ä → 日本', 'Ä → 日本'),
+        (r'C:\new: x', r'C:\new: x'),
+    ],
+)
+def test_a_message_is_one_printable_line(text, line):
+    error = InputError(text)
+    assert str(error) == line
+    assert line.isprintable()
+    # As it travels between processes.
+    assert str(pickle.loads(pickle.dumps(error))) == line

@@ -3,8 +3,10 @@
 import json
 
 import numpy as np
+import pytest
 import torch
 
+from torchreid_daam.errors import InputError
 from torchreid_daam.evaluation.ranks import Ranks
 from torchreid_daam.pseudo_labels import PseudoLabels
 from torchreid_daam.runs.folder import RunFolder
@@ -76,9 +78,52 @@ def test_a_new_run_keeps_none(tmp_path):
     assert lines(tmp_path) == [{'round': 1, 'run': 'second'}]
 
 
-def test_a_checkpoint_under_several_names(tmp_path):
+def test_checkpoints_carry_where_they_come_from(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.write_checkpoint({'a': torch.ones(1)}, 'last', 'selected')
+    folder.origin = {'source': 'abc'}
+    state = {'a': torch.ones(1), 'epoch': 1, 'batch': 0}
+    folder.write_checkpoint(state)
+    folder.write_selected(state)
     for name in ('last', 'selected'):
         read = torch.load(tmp_path / 'checkpoints' / f'{name}.pth')
-        assert read == {'a': torch.ones(1)}
+        assert read == {**state, 'origin': {'source': 'abc'}}
+
+
+def finished(path, config_hash='x'):
+    folder = RunFolder(path, results=Results(config_hash))
+    folder.write_results()
+    folder.write_checkpoint({'epoch': 1, 'batch': 0})
+    return folder
+
+
+def test_another_run_is_not_overwritten(tmp_path):
+    finished(tmp_path)
+    other = RunFolder(tmp_path, results=Results('y'))
+    with (
+        pytest.raises(InputError, match='other settings'),
+        other.claimed(True),
+    ):
+        pass
+    with finished(tmp_path).claimed(True):
+        pass
+    with other.claimed(True, str(tmp_path / 'checkpoints' / 'last.pth')):
+        pass
+
+
+def test_a_test_writes_beside_a_run(tmp_path):
+    folder = finished(tmp_path)
+    before = (tmp_path / 'results.json').read_bytes()
+    with folder.claimed(False):
+        folder.results.seed = 7
+        folder.write_results()
+    assert (tmp_path / 'results.json').read_bytes() == before
+    assert (tmp_path / 'test-results.json').is_file()
+
+
+def test_leftovers_of_a_killed_process_go(tmp_path):
+    (tmp_path / 'checkpoints').mkdir()
+    for name in ('.a.json.1f.tmp', 'checkpoints/.last.pth.2e.tmp'):
+        (tmp_path / name).touch()
+    (tmp_path / 'mine.tmp').touch()
+    with RunFolder(tmp_path).claimed(True):
+        assert [p.name for p in tmp_path.rglob('*.tmp')] == ['mine.tmp']

@@ -11,6 +11,7 @@ LEVELS = {
     'attention': 0,
     'losses': 0,
     'pseudo_labels': 0,
+    'guards': 0,
     'batch_norm': 0,
     'optim': 0,
     'config': 0,
@@ -22,6 +23,7 @@ LEVELS = {
     'data.seeded': 0,
     'data.samplers': 0,
     'data.domains': 0,
+    'data.reading': 0,
     'data.style': 0,
     'data.survey': 0,
     'data.tree': 0,
@@ -30,26 +32,39 @@ LEVELS = {
     'cluster_search': 1,
     'model': 1,
     'data.folder': 1,
+    'data.scan': 1,
     'data.synthetic': 1,
     'evaluation': 1,
     'engine': 2,
     'delivery': 2,
     'registry': 3,
+    'building': 4,
     'check': 4,
     'checks': 4,
     'datamanager': 4,
+    'derived': 4,
+    'outcome': 4,
     'stock': 4,
     'run': 4,
     'use': 4,
     'plan': 4,
     'preflight': 4,
+    'export_run': 4,
     'cli': 5,
+    'arguments': 5,
     'commands': 5,
     '': 5,
     '__main__': 5,
 }
 # Packages in which a new module has the level of the others.
-OPEN = ('checks', 'config', 'runs', 'data.synthetic', 'evaluation', 'delivery')
+OPEN = (
+    'checks',
+    'config',
+    'runs',
+    'data.synthetic',
+    'evaluation',
+    'delivery',
+)
 FORBIDDEN = {'engine': ('model', 'recipe')}
 MAY_PRINT = ('run', 'cli', 'commands', 'plan')
 PRIVATE_NAMES = ('__model_factory', '__image_datasets', '__video_datasets')

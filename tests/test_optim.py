@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import MultiStepLR
 
-from torchreid_daam.optim import build_restart_scheduler, restart_factor
+from torchreid_daam.optim import (
+    build_restart_scheduler,
+    fused,
+    restart_factor,
+)
 
 PAPER = {
     'pretrain_epoch': 30,
@@ -155,3 +159,38 @@ def test_bad_settings(change, message):
         build_restart_scheduler(make_optimizer(0.05), **{**SHORT, **change})
     with pytest.raises(ValueError, match='epoch=-1 is less than 0'):
         restart_factor(-1, **SHORT)
+
+
+@pytest.mark.parametrize(
+    'build',
+    [
+        lambda p: torch.optim.SGD(p, 0.1, 0.9, weight_decay=0.01),
+        lambda p: torch.optim.Adam(p, 0.1, (0.8, 0.9), amsgrad=True),
+    ],
+)
+def test_the_fused_form_steps_the_same(build):
+    def trained(form):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(4, 3)
+        groups = [
+            {'params': [model.weight], 'lr': 0.02},
+            {'params': [model.bias]},
+        ]
+        optimizer = form(build(groups))
+        for _ in range(4):
+            optimizer.zero_grad()
+            model(torch.arange(8.0).view(2, 4)).square().mean().backward()
+            optimizer.step()
+        return optimizer, model.weight
+
+    plain, expected = trained(lambda o: o)
+    optimizer, found = trained(fused)
+    torch.testing.assert_close(found, expected)
+    assert all(g['fused'] for g in optimizer.param_groups)
+    assert [g['lr'] for g in optimizer.param_groups] == [0.02, 0.1]
+    assert type(optimizer) is type(plain)
+
+
+def test_others_stay_as_they_are():
+    optimizer = torch.optim.RMSprop([torch.zeros(1, requires_grad=True)])
+    assert fused(optimizer) is optimizer

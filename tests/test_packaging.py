@@ -15,7 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 TARGETS = (
-    'help venv demo test test-fast test-min lint format bench wheel clean'
+    'help venv demo results test test-fast test-min test-tracker lint format '
+    'bench wheel clean'
 ).split()
 
 
@@ -28,7 +29,8 @@ def setup_cfg(repo: Path) -> ConfigParser:
 def requirements(repo: Path) -> list[Requirement]:
     parser = setup_cfg(repo)
     text = parser['options']['install_requires']
-    text += '\n' + parser['options.extras_require']['test']
+    for extra in parser['options.extras_require'].values():
+        text += '\n' + extra
     return [Requirement(line) for line in text.split('\n') if line]
 
 
@@ -76,6 +78,12 @@ def test_every_lower_bound_is_the_one_that_is_tested(repo):
     for requirement in requirements(repo):
         pin = lowest[canonicalize_name(requirement.name)]
         assert str(requirement.specifier) == f'>={pin}'
+
+
+def test_the_tests_have_what_the_export_needs(repo):
+    extras = setup_cfg(repo)['options.extras_require']
+    wanted = set(extras['export'].split())
+    assert wanted and wanted <= set(extras['test'].split())
 
 
 def test_every_import_is_a_requirement(repo):
@@ -200,6 +208,20 @@ def test_make_hands_its_variables_on(repo):
     assert 'configs/market2duke.yaml' in demo
     assert 'train.seed 3 data.synthetic.seed 3' in demo
     assert 'tests/bitcheck.py abc' in dry_run(repo, 'bitcheck', 'REF=abc')
+
+
+@needs_make
+def test_make_test_tracker_trains_exports_and_tracks(repo, tmp_path):
+    done = dry_run(repo, 'test-tracker', f'TRACKER={tmp_path}')
+    text = ' '.join(done.replace('\\\n', '').split())
+    adapt = f'train.rounds 0 adapt_bn False data.save_dir {tmp_path}/source'
+    assert adapt in text
+    assert f'synthetic.yaml data.save_dir {tmp_path}/adapted' in text
+    for name in ('source', 'adapted'):
+        assert f'projects/daam/export.py {tmp_path}/{name}/' in text
+        file = f'{tmp_path}/{name}/export/resnet_tiny_daam_{name}.onnx'
+        assert f'--{name} {file}' in text
+    assert 'pip install boxmot==' in text
 
 
 @needs_make

@@ -79,8 +79,25 @@ def test_unreadable_images(cfg, tmp_path, capsys):
     (line,) = report.problems
     assert '1 of 20 images can not be read' in line and '3.png' in line
     assert report.run == {}
-    with pytest.raises(InputError, match='can not be read'):
+    with pytest.raises(InputError, match=r'3\.png: not a readable image'):
         adapt(cfg)
+
+
+def test_images_that_are_left_out(cfg, tmp_path):
+    """The placeholder query of a target without labels may be one."""
+    for camera in ('cam1', 'cam2'):
+        names = sorted((tmp_path / 'crops' / camera).iterdir())
+        names[0].write_bytes(b'no image')
+    cfg.data.on_bad_image = 'skip'
+    report = check(cfg)
+    assert not report.problems
+    (line,) = (w for w in report.warnings if 'can not be read' in w)
+    assert '2 of 20 images' in line and 'left out' in line
+    adapt(cfg)
+    listed = (cfg.save_dir / 'bad_images.txt').read_text()
+    assert len(listed.splitlines()) == 2
+    found = json.loads((cfg.save_dir / 'check.json').read_text())
+    assert found['domains']['target']['images'] == 18
 
 
 def test_too_few(cfg, tmp_path):
@@ -105,7 +122,7 @@ def test_copies_of_one_image(cfg, tmp_path):
     for i in range(1, 12):
         shutil.copy(folder / '0.png', folder / f'{i}.png')
     report = check(cfg)
-    assert any('all images are copies of one' in w for w in report.warnings)
+    assert any('all images are copies of one' in p for p in report.problems)
     assert any('exceeds the 1 different' in w for w in report.warnings)
 
 

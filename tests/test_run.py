@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tiny import tiny_config
-from torchreid_daam import adapt
+from torchreid_daam import ImageDAAMEngine, adapt
 from torchreid_daam.errors import InputError
 from torchreid_daam.run import prepare
 
@@ -42,6 +42,24 @@ def test_k_follows_the_number_of_target_images(done):
 def test_same_run_again_gives_the_same_bits(done):
     cfg, results = done
     assert adapt(cfg) == results
+
+
+def test_seats_of_your_own(done):
+    cfg, _ = done
+    seen = []
+
+    class Engine(ImageDAAMEngine):
+        pass
+
+    def labeller(cfg, datamanager):
+        seen.append(cfg.pseudo_labels.num_clusters)
+        return datamanager
+
+    job = prepare(cfg, labeller=labeller, engine_class=Engine)
+    assert type(job.engine) is Engine
+    assert job.engine.labeller.labeller is job.datamanager
+    assert seen == [job.cfg.pseudo_labels.num_clusters] != [0]
+    assert type(prepare(cfg).engine) is ImageDAAMEngine
 
 
 def test_channels_last_reaches_the_maps(done):

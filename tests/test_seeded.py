@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from layouts import picture
 from torchreid_daam.data.seeded import (
     Item,
     SeededImages,
-    read_image,
     relative_path,
     source_items,
     target_items,
@@ -80,39 +78,6 @@ def test_the_outer_generators_are_left_alone(images, key):
     seed_all(1)
     images[key]
     assert torch.equal(noisy(None), wanted)
-
-
-@pytest.mark.parametrize('mode', ['L', 'P', 'RGBA', 'CMYK'])
-def test_every_mode_becomes_rgb(tmp_path, mode):
-    path = tmp_path / 'image.tif'
-    suffix = '.png' if mode != 'CMYK' else '.jpg'
-    path = path.with_suffix(suffix)
-    Image.new(mode, (4, 8)).save(path)
-    image = read_image(str(path))
-    assert (image.mode, image.size) == ('RGB', (4, 8))
-
-
-def test_unreadable_images_are_named(tmp_path, files):
-    whole = Path(files[0]).read_bytes()
-    bad = {
-        'text.jpg': b'no image',
-        'empty.jpg': b'',
-        'half.jpg': whole[: len(whole) // 2],
-    }
-    for name, content in bad.items():
-        path = tmp_path / name
-        path.write_bytes(content)
-        with pytest.raises(InputError, match=name) as caught:
-            read_image(str(path))
-        assert len(str(caught.value).splitlines()) == 1
-    with pytest.raises(InputError, match='gone.jpg'):
-        read_image(str(tmp_path / 'gone.jpg'))
-
-
-def test_a_decompression_bomb_is_refused(files, monkeypatch):
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)
-    with pytest.raises(InputError, match='refused by Pillow'):
-        read_image(files[0])
 
 
 def test_source_items_are_sorted_and_renumbered():

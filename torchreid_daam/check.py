@@ -2,11 +2,16 @@
 
 from yacs.config import CfgNode as CN
 
-from torchreid_daam.datamanager import build_datamanager, read_folders
+from torchreid_daam.datamanager import (
+    build_datamanager,
+    read_folders,
+    tracklets_of,
+)
+from torchreid_daam.derived import resolved, with_clusters
 from torchreid_daam.errors import InputError
 from torchreid_daam.plan import duration, estimate
 from torchreid_daam.preflight import Report, scan
-from torchreid_daam.run import prepare, resolved, with_clusters
+from torchreid_daam.run import prepare
 
 
 def check(cfg: CN) -> Report:
@@ -29,7 +34,8 @@ def check(cfg: CN) -> Report:
         )
     lists = read_folders(cfg)
     datamanager = build_datamanager(cfg, lists)
-    cfg = with_clusters(cfg, datamanager, lists)
+    tracklets = tracklets_of(lists, datamanager)
+    cfg = with_clusters(cfg, datamanager, tracklets)
     report = scan(cfg, datamanager, lists)
     if not report.problems:
         try:

@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from torchreid_daam.commands import COMMANDS
-from torchreid_daam.errors import InputError, plain_message
+from torchreid_daam.delivery.parity import ParityError
+from torchreid_daam.errors import (
+    InputError,
+    RunFailed,
+    one_line,
+    plain_message,
+    worker_died,
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,6 +59,11 @@ def adapt_main(arguments: Sequence[str] | None = None) -> int:
     return command_main('adapt', arguments)
 
 
+def export_main(arguments: Sequence[str] | None = None) -> int:
+    """``projects/daam/export.py``: the export command."""
+    return command_main('export', arguments)
+
+
 def _guarded(action) -> int:
     logging.basicConfig(
         level=logging.INFO, format='%(message)s', stream=_Stdout()
@@ -64,6 +76,19 @@ def _guarded(action) -> int:
     except InputError as error:
         print(f'error: {plain_message(error)}', file=sys.stderr)
         return 2
+    except ParityError as error:
+        print(f'error: {one_line(error)}; nothing written', file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        if not (isinstance(error, RunFailed) or worker_died(error)):
+            raise
+        print(f'error: {plain_message(error)}', file=sys.stderr)
+        return 1
+    except OSError as error:  # a full disk, a folder that is gone
+        if error.errno is None:
+            raise
+        print(f'error: {_place(error)}{error.strerror}', file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return 130
@@ -74,6 +99,10 @@ def _guarded(action) -> int:
         signal.signal(signal.SIGTERM, previous)
         logging.captureWarnings(False)
     return 0
+
+
+def _place(error: OSError) -> str:
+    return '' if error.filename is None else f'{error.filename}: '
 
 
 def _terminate(*_) -> NoReturn:

@@ -51,10 +51,18 @@ def read_folders(cfg: CN) -> dict[str, Lists]:
     return lists
 
 
-def tracklets_of(lists: Mapping[str, Lists]) -> dict[str, int]:
-    """Number of the tracklet by path of a target image; empty if none."""
-    target = lists.get('target_folder')
-    return target.tracklets if target else {}
+def tracklets_of(
+    lists: Mapping[str, Lists], datamanager: Any
+) -> dict[str, int]:
+    """Number of the tracklet by path of a target training image.
+
+    Of the images that the data manager still has; empty without a pattern.
+    """
+    target, loader = lists.get('target_folder'), datamanager.train_loader_t
+    if target is None or loader is None or not target.tracklets:
+        return {}
+    paths = [entry[0] for entry in loader.dataset.data]
+    return {path: target.tracklets[path] for path in paths}
 
 
 def build_datamanager(

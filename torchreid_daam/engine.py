@@ -6,37 +6,37 @@ labeller, samplers, loss terms and averager as objects and knows none of them
 by name.
 """
 
-import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-import torchreid
 from torch import nn
 
-from torchreid_daam.batch_norm import adapt_batch_norm
 from torchreid_daam.data.domains import Domains
 from torchreid_daam.data.paired import joint_batch
 from torchreid_daam.data.samplers import Order, random_order
+from torchreid_daam.errors import RunFailed
+from torchreid_daam.evaluation.engine import EvaluatingEngine
 from torchreid_daam.evaluation.health import round_figures
-from torchreid_daam.evaluation.ranks import Ranks, recorded_ranks
-from torchreid_daam.evaluation.selection import Selector, health_score
-from torchreid_daam.pseudo_labels import (
-    PseudoLabels,
-    agreement,
+from torchreid_daam.evaluation.selection import (
+    REFUSED,
+    Selector,
+    health_score,
 )
-from torchreid_daam.randomness import key_generator, key_seed
+from torchreid_daam.guards import StepGuard, check_weights
+from torchreid_daam.pseudo_labels import PseudoLabels, agreement
+from torchreid_daam.randomness import key_generator, key_seed, seed_all
 from torchreid_daam.runs.checkpoint import (
     load_training_state,
     training_state,
     unwrapped,
 )
 from torchreid_daam.runs.folder import RunFolder
+from torchreid_daam.runs.signals import postponed
 
 logger = logging.getLogger('torchreid_daam')
-BN_BATCH = 64
 TEST_OPTIONS = (
     'dist_metric',
     'normalize_feature',
@@ -49,7 +49,7 @@ class _Converged(Exception):
     """Successive labels agree; no further round is trained."""
 
 
-class ImageDAAMEngine(torchreid.engine.Engine):
+class ImageDAAMEngine(EvaluatingEngine):
     """Adapts a model built with ``loss='daam'``.
 
     Args:
@@ -67,12 +67,14 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         sampler_s: the same for the source.
         terms: ``(output, batch) -> {name: scalar}`` with ``total(terms)``,
             such as ``DAAMLoss``.
-        averager: None, or an object with ``update(model)`` after each step
-            and ``applied(model)``, a context in which the model holds the
-            averaged weights, for clustering, testing and saving. It swaps
-            parameters only, never buffers: BatchNorm statistics are
-            estimated while it is applied.
-        epoch_length: ``max``, ``source`` or ``target``.
+        averager: None, or an object with ``update(model)`` after each step,
+            ``applied(model)``, a context in which the model holds the
+            averaged weights, for clustering, testing and saving, and
+            ``state_dict`` / ``load_state_dict``. It swaps parameters only,
+            never buffers: BatchNorm statistics are estimated while it is
+            applied.
+        guard: looks at each step's loss; see ``guards``.
+        epoch_length: ``max``, ``source``, ``target`` or a number.
         stop_agreement: adjusted Rand index between successive labels above
             which rounds end; 0 trains all of them. The paper's "stopping
             criterion" is not given.
@@ -110,6 +112,7 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         sampler: Order = random_order,
         sampler_s: Order = random_order,
         averager: Any = None,
+        guard: StepGuard | None = None,
         epoch_length: str = 'max',
         stop_agreement: float = 0.0,
         adapt_bn: bool = True,
@@ -120,46 +123,49 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         selector: Selector | None = None,
         folder: RunFolder | None = None,
     ) -> None:
-        super().__init__(datamanager, use_gpu)
-        self.model, self.optimizer = model, optimizer
-        self.scheduler = scheduler
-        self.register_model('model', model, optimizer, scheduler)
-        self.pretrain_epoch, self.rounds = pretrain_epoch, rounds
-        self.round_epoch = round_epoch
-        self.labeller = labeller
-        self.terms = terms
-        self.averager = averager
-        self.observer = observer
-        self.selector = selector or Selector()
-        self.stop_agreement = stop_agreement
-        self.adapt_bn = adapt_bn
-        self.head_init = head_init
-        self.seed = seed
-        self.folder = folder
-        self.domains = Domains(
+        domains = Domains(
             datamanager,
             {'source': sampler_s, 'target': sampler},
             seed,
             epoch_length,
             persistent_workers,
         )
+        super().__init__(
+            datamanager,
+            model,
+            domains,
+            use_gpu,
+            averager=averager,
+            adapt_bn=adapt_bn,
+            seed=seed,
+            folder=folder,
+        )
         if rounds and self.domains.target is None:
             raise ValueError('rounds need load_train_targets=True')
-        self.test_loader = self.domains.test_loaders()
+        self.optimizer, self.scheduler = optimizer, scheduler
+        self.register_model('model', model, optimizer, scheduler)
+        self.pretrain_epoch, self.rounds = pretrain_epoch, rounds
+        self.round_epoch = round_epoch
+        self.labeller = labeller
+        self.terms = terms
+        self.guard = guard or StepGuard()
+        self.observer = observer
+        self.selector = selector or Selector()
+        self.stop_agreement = stop_agreement
+        self.head_init = head_init
         self.labels: PseudoLabels | None = None
-        self.scores: dict[str, Ranks] = {}
+        self._round = 0  # whose labels are trained on
+        self._stage: tuple[int | str, ...] = ()
+        self._skip = 0  # batches of this epoch that an earlier run trained
+        self._recorded_at = -1
+        self._complete = False
         self._test_options: dict[str, Any] = {}
         self._running = False
-        self._recorded_at = -1
 
     @property
     def num_epochs(self) -> int:
         """Length of the flat epoch axis."""
         return self.pretrain_epoch + self.rounds * self.round_epoch
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
 
     # The run, on torchreid's loop
 
@@ -180,21 +186,20 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         if options.get('test_only'):
             super().run(save_dir=save_dir, **options)
             return
-        if start_epoch >= self.num_epochs:
-            logger.info('nothing left to train after epoch %d', start_epoch)
+        if self._complete:
+            logger.info('the run is complete: nothing is left to train')
             return
         self._running = True
+        self.epoch = start_epoch - 1  # where only the last test is left
         try:
-            if start_epoch == self.pretrain_epoch == 0:
-                self._record('direct', 0, 0)
             super().run(save_dir=save_dir, start_epoch=start_epoch, **options)
         except _Converged as converged:
             logger.info('%s', converged)
             if not self.scores:  # resumed where the rounds had ended
-                self._scored_test(**self._test_options)
+                self.scored_test(**self._test_options)
             finished, _ = self._finished(self.epoch)
             self.folder.add_rows('final', finished, self.epoch, self.scores)
-            self.save_model(self.epoch - 1, self._rank1(), save_dir)
+            self._save(self.epoch, complete=True)
             self.writer.close()
         finally:
             self._running = False
@@ -206,42 +211,51 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         open_layers: Any = None,
     ) -> None:
         """One epoch; the first of a round begins with fresh labels."""
+        self._close_stage(self.epoch)
         finished, epoch = self._finished(self.epoch)
         if self.epoch < self.pretrain_epoch:
             self.train_loader = self.domains.pretraining
-            self.train_loader.set_epoch('pretrain', 0, self.epoch)
+            stage = ('pretrain', 0, self.epoch)
         else:
-            if epoch == 0:
+            if self._round != finished + 1:
                 self._begin_round(finished + 1)
             self.train_loader = self.domains.adaptation
-            self.train_loader.set_epoch('adapt', finished + 1, epoch)
+            stage = ('adapt', finished + 1, epoch)
+        self._stage = stage
+        self.train_loader.set_epoch(*stage, skip=self._skip)
         super().train(print_freq, fixbase_epoch, open_layers)
-        if self.epoch + 1 < self.num_epochs:  # else the final test follows
-            self._close_stage(self.epoch + 1)
+        self.guard.look()
+        self._skip = 0
+        done = self.epoch + 1
+        if self._ends_stage(done) or self.folder.history.due(True):
+            self._save(done)
 
     def _finished(self, done: int) -> tuple[int, int]:
         """Finished rounds after ``done`` epochs, and epochs of the next."""
         return divmod(max(0, done - self.pretrain_epoch), self.round_epoch)
 
+    def _ends_stage(self, done: int) -> bool:
+        """Whether pretraining, or a round, ends after ``done`` epochs."""
+        after = done - self.pretrain_epoch
+        return after >= 0 and after % self.round_epoch == 0
+
     def _close_stage(self, done: int) -> None:
-        """Scores and saves where pretraining or a round ends."""
-        finished, epoch = self._finished(done)
-        if done == self.pretrain_epoch:
-            self._record('direct', 0, done)
-        elif done > self.pretrain_epoch and epoch == 0:
-            self._adapt_batch_norm(finished, 0)
-            self._record('round', finished, done)
-        else:
+        """Scores and saves where pretraining or a round has ended."""
+        if not self._ends_stage(done) or self._recorded_at == done:
             return
-        self.save_model(self.epoch, self._rank1(), self.folder.path)
+        finished, _ = self._finished(done)
+        if finished:
+            self.adapt_batch_norm(finished, 0)
+        self._record('round' if finished else 'direct', finished, done)
+        self._save(done)
 
     # Lines 3 to 5 of Algorithm 1
 
     def _begin_round(self, round_: int) -> None:
         if round_ == 1 and self.adapt_bn:
-            self._adapt_batch_norm(0, 0)
+            self.adapt_batch_norm(0, 0)
             self._record('adabn', 0, self.epoch)
-        features = self._target_features()
+        features = self.target_features()
         generator = key_generator(self.seed, 'cluster', round_)
         cameras = self.domains.target_cameras
         previous = self.labels
@@ -262,7 +276,7 @@ class ImageDAAMEngine(torchreid.engine.Engine):
     ) -> dict[str, Any]:
         if self.observer is None:
             return round_figures(self.labels, previous)
-        with self._averaged():
+        with self.averaged():
             figures = self.observer(
                 round_,
                 self.model,
@@ -288,6 +302,7 @@ class ImageDAAMEngine(torchreid.engine.Engine):
             centers,
         )
         self.optimizer.state.clear()
+        self._round = round_
 
     def _stop_if_settled(
         self,
@@ -304,57 +319,61 @@ class ImageDAAMEngine(torchreid.engine.Engine):
                 f'(adjusted Rand index {score:.3f}); rounds end'
             )
 
-    @torch.no_grad()
-    def _target_features(self) -> np.ndarray:
-        """f_sh (N, D) of the un-augmented target training images."""
-        self.set_model_mode('eval')
-        with self._averaged():
-            features = [
-                self.extract_features(imgs).cpu()
-                for imgs in self.domains.target_pass()
-            ]
-        return torch.cat(features).float().numpy()
-
-    def _adapt_batch_norm(self, finished: int, epoch: int) -> None:
-        if not self.adapt_bn:
-            return
-        generator = key_generator(self.seed, 'batch_norm', finished, epoch)
-        batches = self.domains.shuffled_target_pass(BN_BATCH, generator)
-        self.set_model_mode('eval')
-        with self._averaged():
-            adapt_batch_norm(
-                self.model, (imgs.to(self._device) for imgs in batches)
-            )
-
     # One step
 
-    def forward_backward(self, data: dict[str, dict]) -> dict[str, float]:
-        """One step on a batch of the source or of both domains."""
-        imgs, batch = joint_batch(data, self._device)
+    def forward_backward(
+        self, data: dict[str, dict[str, Any]]
+    ) -> dict[str, float]:
+        """One step on a batch of the source or of both domains.
+
+        Raises:
+            RunFailed: if the loss is not finite; see ``guards``.
+        """
+        step = self._skip + self.batch_idx
+        # Layers that draw in a step, such as dropout.
+        seed_all(key_seed(self.seed, 'step', *self._stage, step))
+        imgs, batch = joint_batch(data, self.device)
         if 'target' in data:
-            batch['progress'] = self._progress()
-        output = self.model(imgs)
+            batch['progress'] = self._progress(step)
+        self.guard.before(self.model)
+        output = self.outputs(imgs, batch)
         terms = self.terms(output, batch)
         loss = self.terms.total(terms)
         self.optimizer.zero_grad()
         loss.backward()
-        self.optimizer.step()
-        if self.averager is not None:
-            self.averager.update(unwrapped(self.model))
+        with postponed() as signals:
+            self.guard.step(
+                self.optimizer,
+                {'loss': loss, **terms},
+                f'epoch {self.epoch + 1}, batch {step + 1}',
+                [path for part in data.values() for path in part['impath']],
+            )
+            if self.averager is not None:
+                self.averager.update(unwrapped(self.model))
+            if signals or self.folder.history.due():
+                self._save(self.epoch, batch=step + 1)
         # One dict for the sum and for the log, one trip from the device.
         values = torch.stack([loss, *terms.values()]).tolist()
         return dict(zip(('loss', *terms), values, strict=True))
 
-    def _progress(self) -> float:
+    def outputs(self, imgs: torch.Tensor, batch: dict[str, Any]) -> Any:
+        """What the model says about a joint batch: one call for all rows.
+
+        Args:
+            imgs: (N, C, H, W).
+            batch: see ``joint_batch``.
+        """
+        return self.model(imgs)
+
+    def _progress(self, step: int) -> float:
         """Share of the adaptation done, for terms that warm up."""
-        done = self.epoch + self.batch_idx / self.num_batches
-        return (done - self.pretrain_epoch) / (self.rounds * self.round_epoch)
+        # Whole epochs first: the share has the same bits where pretraining
+        # was loaded.
+        epoch = self.epoch - self.pretrain_epoch
+        done = epoch + step / (self._skip + self.num_batches)
+        return done / (self.rounds * self.round_epoch)
 
     # Testing, and what is kept
-
-    def extract_features(self, input: torch.Tensor) -> torch.Tensor:
-        """f_sh (N, D) of images on any device."""
-        return self.model(input.to(self._device))
 
     def test(self, *args: Any, **kwargs: Any) -> float:
         """torchreid's test; within a run, with the target's statistics.
@@ -362,35 +381,23 @@ class ImageDAAMEngine(torchreid.engine.Engine):
         A ``test_only`` run takes the statistics as they are.
         """
         if not self._running:
-            rank1 = self._scored_test(*args, **kwargs)
+            rank1 = self.scored_test(*args, **kwargs)
             if self.folder is not None:
                 self.folder.add_rows('final', 0, 0, self.scores)
             return rank1
         done = self.epoch + 1
-        if done == self._recorded_at:
-            return self._rank1()
+        if done < self.num_epochs and self._ends_stage(done):
+            self._close_stage(done)
+            return self.rank1()
         if done > self.pretrain_epoch:
-            self._adapt_batch_norm(*self._finished(done))
-        rank1 = self._scored_test(*args, **kwargs)
+            self.adapt_batch_norm(*self._finished(done))
+        rank1 = self.scored_test(*args, **kwargs)
         if done == self.num_epochs:
             self._add_last_rows(done)
         return rank1
 
-    def _scored_test(self, *args: Any, **kwargs: Any) -> float:
-        if not self.test_loader:  # no target has labels
-            return 0.0
-        with self._averaged(), recorded_ranks() as collected:
-            rank1 = super().test(*args, **kwargs)
-        self.scores = dict(zip(self.test_loader, collected, strict=True))
-        return float(rank1)
-
-    def _rank1(self) -> float:
-        if not self.scores:
-            return 0.0
-        return float(list(self.scores.values())[-1].cmc[0])
-
     def _record(self, stage: str, round_: int, done: int) -> None:
-        self._scored_test(**self._test_options)
+        self.scored_test(**self._test_options)
         self.folder.add_rows(stage, round_, done, self.scores)
         self._recorded_at = done
 
@@ -413,7 +420,7 @@ class ImageDAAMEngine(torchreid.engine.Engine):
             return
         scores, model = self.scores, unwrapped(self.model)
         state = {k: v.clone() for k, v in model.state_dict().items()}
-        self._adapt_batch_norm(0, 0)
+        self.adapt_batch_norm(0, 0)
         self._record('adabn', 0, done)
         model.load_state_dict(state)
         self.scores = scores
@@ -421,70 +428,120 @@ class ImageDAAMEngine(torchreid.engine.Engine):
     def save_model(
         self, epoch: int, rank1: float, save_dir: str, is_best: bool = False
     ) -> None:
+        """torchreid's hook after a test; see :meth:`_save`."""
+        self._save(epoch + 1, complete=epoch + 1 == self.num_epochs)
+
+    def _save(self, done: int, batch: int = 0, complete: bool = False) -> None:
         """Writes the run's checkpoints, torchreid's keys and ours.
 
         ``last`` is what a resumed run goes on from, ``selected`` what
-        the selector chose.
+        the selector chose. That one comes first: a run that is killed
+        between the two ends its stage again, with the same bits.
+
+        Args:
+            done: whole epochs that were trained.
+            batch: batches of the next one.
+            complete: whether nothing is left to do.
         """
-        done = epoch + 1
-        finished, begun = self._finished(done)
-        ends = done >= self.pretrain_epoch and begun == 0
-        chosen = ends and self.selector.offer(finished, self._round_score)
+        self.guard.look()
+        check_weights(self.model)
+        rows = self.folder.results.rows
+        recorded = self._recorded_at == done or complete
+        finished, _ = self._finished(done)
+        chosen = (
+            recorded
+            and not batch
+            and self.selector.offer(finished, self._round_score)
+        )
         state = training_state(
             unwrapped(self.model), self.optimizer, self.scheduler
         )
         state.update(
-            epoch=epoch + 1,
-            # torchreid saves a numpy scalar, which can't be read back.
-            rank1=self._rank1() if self.scores else float(rank1),
-            rows=self.folder.results.rows,
-            round_scores=self.selector.scores,
+            epoch=done,
+            batch=batch,
+            round=self._round,
+            recorded=recorded,
+            complete=complete,
+            planned=self.num_epochs,
+            rank1=rows[-1]['rank1'] / 100 if rows else 0.0,
+            rows=rows,
+            round_scores=dict(self.selector.scores),
         )
         if self.labels is not None:
             state['pseudo_labels'] = self.labels.as_tensors()
-        self.folder.write_checkpoint(state, 'last')
-        if not chosen:
-            return  # in the middle of a stage, or an earlier round is better
-        with self._averaged():
-            state['state_dict'] = unwrapped(self.model).state_dict()
-            self.folder.write_checkpoint(state, 'selected')
+            state['target_names'] = self.folder.names(
+                self.domains.target_paths
+            )
+        if self.averager is not None:
+            state['averager'] = self.averager.state_dict()
+        if chosen:
+            with self.averaged():
+                weights = unwrapped(self.model).state_dict()
+                self.folder.write_selected({**state, 'state_dict': weights})
+        self.folder.write_checkpoint(state)
 
     def _round_score(self) -> float:
-        """What the selector ranks the model of now by."""
+        """What the selector ranks the model of now by.
+
+        It is keyed by the rounds that are finished, so a stage that is
+        closed again gets the same score.
+        """
         if self.selector.rule == 'target_map':
             ranks = self.scores.values()
             return float(np.mean([r.mean_ap for r in ranks]))
-        features = self._target_features()
+        features = self.target_features()
         cameras = self.domains.target_cameras
-        generator = key_generator(self.seed, 'select', self.epoch)
-        labels = self.labeller(features, cameras, self.labels, generator)
+        generator = key_generator(self.seed, 'select', self._round)
+        try:
+            labels = self.labeller(features, cameras, self.labels, generator)
+        except RunFailed as failed:
+            logger.warning('round %d: %s', self._round, failed)
+            return REFUSED
         return health_score(features, labels.labels, cameras, generator)
 
-    def resume(self, state: dict[str, Any]) -> int:
+    def resume(self, state: Mapping[str, Any]) -> int:
         """Takes over a checkpoint; returns the epoch to go on from.
 
         Args:
-            state: what :meth:`save_model` wrote.
+            state: what :meth:`_save` wrote.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: if it is of another run.
         """
         load_training_state(
             state, unwrapped(self.model), self.optimizer, self.scheduler
         )
-        self.folder.results.restore(state.get('rows', []))
+        rows = list(state['rows'])
+        if state['complete']:
+            self._complete = state['planned'] >= self.num_epochs
+            if not self._complete:  # it goes on for more rounds
+                rows = [row for row in rows if row['stage'] != 'final']
+        self.folder.results.restore(rows)
         self.selector.scores = dict(state.get('round_scores', {}))
+        self._round, self._skip = state['round'], state['batch']
+        self.folder.keep_rounds(self._round)
+        if state['recorded']:
+            self._recorded_at = state['epoch']
+        if self.averager is not None:
+            self.averager.load_state_dict(state['averager'])
         if 'pseudo_labels' in state and self.domains.target is not None:
+            self._check_target(state['target_names'])
             self.labels = PseudoLabels.from_tensors(state['pseudo_labels'])
-            there, here = len(self.labels.labels), self.domains.target_items
-            if there != len(here):
-                raise ValueError(
-                    f'labels of {there} target images, {len(here)} are here'
-                )
             self.domains.target.set_labels(
                 self.labels.labels, self.labels.weights
             )
         return state['epoch']
 
-    def _averaged(self) -> contextlib.AbstractContextManager:
-        """Within it the model holds the averaged weights, if any."""
-        if self.averager is None:
-            return contextlib.nullcontext()
-        return self.averager.applied(unwrapped(self.model))
+    def _check_target(self, there: Sequence[str]) -> None:
+        """Labels go with images, by name and in the order trained in."""
+        here = self.folder.names(self.domains.target_paths)
+        if len(there) != len(here):
+            raise ValueError(
+                f'labels of {len(there)} target images, {len(here)} are here'
+            )
+        for old, new in zip(there, here, strict=True):
+            if old != new:
+                raise ValueError(
+                    f'target images are others, or their bytes are: {new} '
+                    f'is where {old} was'
+                )

@@ -256,9 +256,12 @@ def _encode(architecture: dict[str, Any]) -> torch.Tensor:
 def decode_record(record: torch.Tensor) -> dict[str, Any]:
     """The architecture that a state dict's ``record`` describes."""
     try:
-        return json.loads(bytes(record.tolist()))
-    except (ValueError, TypeError):
-        raise InputError("the file's record of its model is broken") from None
+        found = json.loads(bytes(record.tolist()))
+    except (AttributeError, TypeError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise InputError("the file's record of its model is broken")
+    return found
 
 
 def build_daam(
@@ -302,6 +305,25 @@ def load_model(path: str | os.PathLike, device: str = 'cpu') -> DAAM:
             f'file={path}: a model of format {written}; this version of '
             f'torchreid_daam reads {RECORD_FORMAT}'
         )
+    try:
+        model = _rebuilt(kwargs, state)
+    except Exception as error:  # a broken record raises nearly any kind
+        reason = f'{type(error).__name__}: {one_line(error)}'
+        raise InputError(
+            f'file={path}: not a whole DAAM model ({reason[:160]})'
+        ) from None
+    return model.to(device).eval()
+
+
+def _rebuilt(kwargs: dict[str, Any], state: dict[str, Any]) -> DAAM:
+    """The model of a record, with the weights that came with it."""
+    # Before anything is allocated: a record may promise any size.
+    embed_dim = len(state['branch_dsh.fc.weight'])
+    if kwargs.get('embed_dim') != embed_dim:
+        raise ValueError(
+            f'embed_dim={kwargs.get("embed_dim")} in the record, {embed_dim} '
+            'in the weights'
+        )
     heads = [n for n in ('classifier_t', 'nominal') if f'{n}.weight' in state]
     model = build_daam(
         kwargs.pop('backbone'),
@@ -313,7 +335,7 @@ def load_model(path: str | os.PathLike, device: str = 'cpu') -> DAAM:
         **kwargs,
     )
     model.load_state_dict(state)
-    return model.to(device).eval()
+    return model
 
 
 def load_weights(model: DAAM, path: str | os.PathLike, key: str) -> None:

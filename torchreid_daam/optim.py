@@ -7,7 +7,7 @@ then rounds of equal length, each of which starts at the full rate again.
 import math
 from collections.abc import Sequence
 
-from torch.optim import Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from torchreid_daam.errors import check_choice
@@ -104,3 +104,21 @@ def _factor(
     if schedule == 'single_step':
         return gamma ** (e // steps[-1])
     return 0.5 * (1.0 + math.cos(math.pi * e / length))
+
+
+def fused(optimizer: Optimizer) -> Optimizer:
+    """The same optimiser in torch's fused form, where it has one.
+
+    One kernel updates all parameters, and it takes a flag on the device that
+    keeps a step from changing them (see ``guards.StepGuard``).
+
+    Args:
+        optimizer: before its first step.
+    """
+    if type(optimizer) not in (SGD, Adam, AdamW):
+        return optimizer
+    groups = [
+        {**group, 'fused': True, 'foreach': False}
+        for group in optimizer.param_groups
+    ]
+    return type(optimizer)(groups, lr=groups[0]['lr'], fused=True)

@@ -28,7 +28,7 @@ def describe_plan(cfg: CN) -> str:
     Raises:
         InputError: whatever :func:`torchreid_daam.adapt` would refuse.
     """
-    job = prepare(cfg)
+    job = prepare(cfg, write=False)
     lines = [job.cfg.dump().rstrip(), '']
     if job.cfg.test.evaluate:
         lines.append('a test: nothing is trained')

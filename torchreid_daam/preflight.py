@@ -161,20 +161,29 @@ def _judge(
     images = figures['images']
     bad = next((look for look in looks if look.error), None)
     if bad is not None:
-        report.problems.append(
+        skip = cfg.data.on_bad_image == 'skip'
+        told = report.warnings if skip else report.problems
+        told.append(
             f'{name}: {figures["unreadable"]} of {images} images can not be '
-            f'read, such as {shown(bad.path)} ({bad.error}); replace or '
-            'remove them'
+            f'read, such as {shown(bad.path)} ({bad.error}); '
+            + (
+                'they are left out'
+                if skip
+                else 'replace or remove them, or data.on_bad_image skip'
+            )
         )
+        images -= figures['unreadable']
     if images < cfg.train.batch_size:
         report.problems.append(
             f'{name}: {images} images are fewer than a batch of '
             f'train.batch_size={cfg.train.batch_size}'
         )
-    different = images - figures['unreadable'] - figures['exact_copies']
+    different = images - figures['exact_copies']
     warn = report.warnings.append
     if images > 1 and different == 1:
-        warn(
+        # Equal features can't be clustered; see guards.check_features.
+        told = report.problems.append if name == 'target' else warn
+        told(
             f'{name}: all images are copies of one; there is nothing to learn'
         )
     elif figures['exact_copies']:
@@ -204,15 +213,14 @@ def _judge_target(
     clusters = cfg.pseudo_labels.num_clusters
     warn = report.warnings.append
     key = f'pseudo_labels.num_clusters={clusters}'
-    if clusters > figures['images']:
-        report.problems.append(
-            f'target: {key} exceeds the {figures["images"]} images'
-        )
+    images = figures['images'] - figures['unreadable']
+    if clusters > images:
+        report.problems.append(f'target: {key} exceeds the {images} images')
     elif clusters > different:
         warn(f'target: {key} exceeds the {different} different images')
-    elif clusters and figures['images'] / clusters < FEW_PER_CLUSTER:
+    elif clusters and images / clusters < FEW_PER_CLUSTER:
         warn(
-            f'target: {key} leaves {figures["images"] / clusters:.1f} images '
+            f'target: {key} leaves {images / clusters:.1f} images '
             'to a cluster; take fewer clusters, or more images'
         )
     if len(figures['cameras']) == 1:

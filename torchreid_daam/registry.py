@@ -13,7 +13,7 @@ import torchreid
 
 from torchreid_daam.backbones import resnet_tiny, wrappable
 from torchreid_daam.data.folder import NoSource, SourceFolder, TargetFolder
-from torchreid_daam.data.seeded import read_image
+from torchreid_daam.data.reading import read_image
 from torchreid_daam.data.synthetic import SyntheticSource, SyntheticTarget
 from torchreid_daam.engine import ImageDAAMEngine
 from torchreid_daam.losses import WeightedCrossEntropyLoss
@@ -116,6 +116,15 @@ def single_reads() -> Iterator[None]:
         yield
     finally:
         module.read_image = original
+
+
+def recount(datamanager: Any) -> None:
+    """Counts identities and cameras again after the training list changed."""
+    dataset = datamanager.train_loader.dataset
+    dataset.num_train_pids = dataset.get_num_pids(dataset.train)
+    dataset.num_train_cams = dataset.get_num_cams(dataset.train)
+    datamanager._num_train_pids = dataset.num_train_pids
+    datamanager._num_train_cams = dataset.num_train_cams
 
 
 def dataset_folder(name: str) -> str | None:

@@ -21,7 +21,10 @@ def load_datamanager(**kwargs: Any) -> Any:
         raise
     except IndexError:
         reason = 'a folder of training, query or gallery images is empty'
-    except (RuntimeError, AssertionError, AttributeError, OSError) as error:
+    except AttributeError:
+        # Of a pattern that did not match.
+        reason = 'unexpected file names'
+    except (RuntimeError, AssertionError, OSError) as error:
         reason = one_line(error) or (
             'unexpected file names, or a sampler.* that the data can not serve'
         )

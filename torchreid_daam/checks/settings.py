@@ -170,11 +170,6 @@ def _check_daam(cfg: CN) -> None:
             'loss.daam.weight_reid_s=0: nothing to pretrain with; '
             'train.pretrain_epoch has to be 0 then'
         )
-    if cfg.model.load_weights and cfg.model.resume:
-        raise InputError(
-            f'model.resume={cfg.model.resume}: not together with '
-            'model.load_weights; one of them'
-        )
 
 
 def _check_stock(cfg: CN) -> None:

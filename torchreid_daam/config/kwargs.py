@@ -162,3 +162,28 @@ def engine_run_kwargs(cfg: CN) -> dict[str, Any]:
         'ranks': cfg.test.ranks,
         'rerank': cfg.test.rerank,
     }
+
+
+def guard_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of ``StepGuard``."""
+    return {
+        'on_nan': cfg.train.on_nan,
+        'limit': cfg.train.max_nan,
+        'every': cfg.train.print_freq,
+    }
+
+
+def label_guard_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of ``GuardedLabeller`` beside the labeller."""
+    return {
+        'min_clusters': cfg.pseudo_labels.min_clusters,
+        'max_share': cfg.pseudo_labels.max_share,
+    }
+
+
+def history_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of ``CheckpointHistory`` beside the folder."""
+    return {
+        'minutes': cfg.train.checkpoint_minutes,
+        'keep_last': cfg.train.keep_last,
+    }

@@ -19,7 +19,7 @@ def get_default_config() -> CN:
     cfg.model.pretrained = True  # ImageNet weights through torchreid
     cfg.model.backbone_weights = ''  # backbone weights from a file instead
     cfg.model.load_weights = ''  # a *_daam checkpoint to start from
-    cfg.model.resume = ''  # checkpoint of an unfinished run
+    cfg.model.resume = ''  # a checkpoint, a run's folder, or auto
     cfg.model.last_stride = 0  # 1 = larger last map (ResNets), 0 = as it is
     cfg.model.daam = CN()
     cfg.model.daam.embed_dim = 256  # size of f_sh and f_sp (section 3.2)
@@ -48,6 +48,7 @@ def get_default_config() -> CN:
     cfg.data.k_tfm = 1  # augmented copies of an image; daam takes 1
     cfg.data.norm_mean = [0.485, 0.456, 0.406]  # ImageNet's
     cfg.data.norm_std = [0.229, 0.224, 0.225]  # ImageNet's
+    cfg.data.on_bad_image = 'stop'  # or skip, training images only
     cfg.data.save_dir = 'log'  # the run's folder
     cfg.data.load_train_targets = False  # derived: True with daam
     cfg.data.synthetic = CN()
@@ -101,6 +102,10 @@ def get_default_config() -> CN:
     cfg.train.stepsize = [20, 120]  # epochs of a round (section 5.2)
     cfg.train.gamma = 0.1  # factor of a drop (section 5.2)
     cfg.train.channels_last = False  # layout of maps in memory; faster
+    cfg.train.checkpoint_minutes = 5.0  # between two; 0 = each epoch
+    cfg.train.keep_last = 2  # checkpoints that stay
+    cfg.train.on_nan = 'stop'  # or skip: leave such steps out
+    cfg.train.max_nan = 10  # steps left out at most
     cfg.train.print_freq = 20  # batches between two lines
     cfg.train.seed = 1  # of all keyed randomness
 
@@ -140,6 +145,8 @@ def get_default_config() -> CN:
     cfg.pseudo_labels.sample_weights = 'confidence'  # Eq. 9, or none
     cfg.pseudo_labels.weight_scale = 'normalized'  # or relative, raw
     cfg.pseudo_labels.head_init = 'random'  # K-way head; or centers
+    cfg.pseudo_labels.min_clusters = 2  # fewer that are not empty: stop
+    cfg.pseudo_labels.max_share = 0.8  # of the largest cluster; more: stop
 
     cfg.test = CN()
     cfg.test.batch_size = 100  # images

@@ -17,7 +17,9 @@ CHOICES: dict[str, tuple] = {
     'model.daam.attention': ('residual', 'independent', 'none'),
     'model.daam.gate': ('sigmoid', 'relu_sigmoid', 'literal', 'harmonious'),
     'data.type': ('image',),
+    'data.on_bad_image': ('stop', 'skip'),
     'train.select': ('last', 'health', 'target_map'),
+    'train.on_nan': ('stop', 'skip'),
     'train.lr_scheduler': ('multi_step', 'single_step', 'cosine'),
     'train.optim': ('sgd', 'adam', 'amsgrad', 'rmsprop', 'radam'),
     'loss.name': ('daam', 'softmax', 'triplet'),
@@ -70,6 +72,10 @@ LOWEST: dict[str, float] = {
     'train.gamma': 0,
     'train.print_freq': 1,
     'train.seed': 0,
+    'train.checkpoint_minutes': 0,
+    'train.keep_last': 1,
+    'train.max_nan': 0,
+    'pseudo_labels.min_clusters': 1,
     'train.stop_agreement': 0,
     'loss.triplet.margin': 0,
     'loss.triplet.weight_t': 0,
@@ -82,6 +88,16 @@ LOWEST: dict[str, float] = {
     'pseudo_labels.num_clusters': 0,
     'test.batch_size': 1,
     'test.visrank_topk': 1,
+}
+# Highest value allowed: what a generator takes, and where a slip of the
+# finger would eat the memory.
+HIGHEST: dict[str, int] = {
+    'model.daam.embed_dim': 65536,
+    'data.height': 4096,
+    'data.width': 4096,
+    'data.workers': 1024,
+    'data.synthetic.seed': 2**32 - 1,
+    'train.seed': 2**32 - 1,
 }
 # Shares: 0 is allowed, 1 is not.
 SHARES = (
@@ -100,12 +116,25 @@ SILENT_KEYS = (
     'use_gpu',
     'model.resume',
     'train.print_freq',
+    'train.checkpoint_minutes',
+    'train.keep_last',
     'test.eval_freq',
     'test.start_eval',
     'test.evaluate',
     'test.visrank',
     'test.visrank_topk',
     'test.ranks',
+)
+# Keys that a resumed run may have other values of.
+RESUME_KEYS = (
+    *SILENT_KEYS,
+    'device',
+    'train.rounds',
+    'train.max_epoch',
+    'train.on_nan',
+    'train.max_nan',
+    'pseudo_labels.min_clusters',
+    'pseudo_labels.max_share',
 )
 
 
@@ -123,6 +152,9 @@ def check_values(cfg: CN) -> None:
     for key, lowest in LOWEST.items():
         if flat[key] < lowest:
             raise InputError(f'{key}={flat[key]}: at least {lowest} expected')
+    for key, highest in HIGHEST.items():
+        if flat[key] > highest:
+            raise InputError(f'{key}={flat[key]}: at most {highest} expected')
     for key in SHARES:
         if not 0 <= flat[key] < 1:
             raise InputError(f'{key}={flat[key]}: 0 to less than 1 expected')
@@ -145,6 +177,11 @@ def check_values(cfg: CN) -> None:
         check_epoch_length(cfg.train.epoch_length)
     except ValueError as error:
         raise InputError(f'train.epoch_length={error}') from None
+    if not 0 < cfg.pseudo_labels.max_share <= 1:
+        raise InputError(
+            f'pseudo_labels.max_share={cfg.pseudo_labels.max_share}: a share, '
+            'more than 0 to 1'
+        )
     if cfg.train.stop_agreement > 1:
         raise InputError(
             f'train.stop_agreement={cfg.train.stop_agreement}: an adjusted '

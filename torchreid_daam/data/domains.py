@@ -152,10 +152,7 @@ class Domains:
         and gallery are placeholders, is left out.
         """
         loaders: dict[str, dict[str, Any]] = {}
-        for name, splits in self.datamanager.test_dataset.items():
-            queries = self.datamanager.test_loader[name]['query'].dataset
-            if getattr(queries, 'unlabelled', False):
-                continue
+        for name, splits in scored_tests(self.datamanager).items():
             loaders[name] = {}
             for split, data in splits.items():
                 data.sort(key=lambda item: item[0])
@@ -172,3 +169,18 @@ class Domains:
             pin_memory=self.pin_memory,
             **how,
         )
+
+
+def scored_tests(datamanager: Any) -> dict[str, dict[str, list]]:
+    """Query and gallery lists of test sets that have identities.
+
+    By the name of the data set. Those of a target without any are
+    placeholders, on which nothing may be scored.
+    """
+    return {
+        name: splits
+        for name, splits in datamanager.test_dataset.items()
+        if not getattr(
+            datamanager.test_loader[name]['query'].dataset, 'unlabelled', False
+        )
+    }

@@ -99,6 +99,8 @@ class TargetFolder(_Folder):
     """Images without identities (``data.target_folder``)."""
 
     _key = 'data.target_folder'
+    # Those to train on; a labelled part is for tests alone.
+    without_identities = True
 
 
 class SourceFolder(_Folder):

@@ -107,11 +107,11 @@ class PairedLoader:
         self.domains = {k: v for k, v in both.items() if v is not None}
         self.epoch_length = epoch_length
 
-    def set_epoch(self, *stage: int | str) -> None:
+    def set_epoch(self, *stage: int | str, skip: int = 0) -> None:
         """Says which epoch comes next; see :class:`KeyedBatches`."""
         num_batches = self._num_batches()
         for name, domain in self.domains.items():
-            domain.sampler.set_epoch(num_batches, *stage, name)
+            domain.sampler.set_epoch(num_batches, *stage, name, skip=skip)
 
     def _num_batches(self) -> int:
         lengths = {

@@ -43,7 +43,7 @@ class KeyedBatches(Sampler):
         self.order = order
         self.batch_size = batch_size
         self.key = key
-        self.num_batches = 0
+        self.num_batches = self._skip = 0
         self._stage: tuple[int | str, ...] = ()
         self._labels = self._cameras = np.empty(0, dtype=np.int64)
 
@@ -52,10 +52,20 @@ class KeyedBatches(Sampler):
         self._labels = np.asarray(labels)
         self._cameras = np.asarray(cameras)
 
-    def set_epoch(self, num_batches: int, *stage: int | str) -> None:
-        """Says which epoch comes next, by its key, and how long it is."""
+    def set_epoch(
+        self, num_batches: int, *stage: int | str, skip: int = 0
+    ) -> None:
+        """Says which epoch comes next, by its key, and how long it is.
+
+        Args:
+            num_batches: of the whole epoch.
+            stage: the key.
+            skip: batches at its start that are left out, since an earlier
+                process trained on them.
+        """
         self.num_batches = num_batches
         self._stage = stage
+        self._skip = skip
 
     @property
     def batches_per_pass(self) -> int:
@@ -63,12 +73,14 @@ class KeyedBatches(Sampler):
         return int((self._labels >= 0).sum()) // self.batch_size
 
     def __len__(self) -> int:
-        return self.num_batches
+        return self.num_batches - self._skip
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         stream = self._stream()
-        for _ in range(self.num_batches):
-            yield [next(stream) for _ in range(self.batch_size)]
+        for number in range(self.num_batches):
+            batch = [next(stream) for _ in range(self.batch_size)]
+            if number >= self._skip:
+                yield batch
 
     def _stream(self) -> Iterator[tuple[int, int]]:
         key = (*self.key, *self._stage)

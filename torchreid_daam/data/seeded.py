@@ -5,9 +5,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from PIL import Image
 from torch.utils.data import Dataset
 
+from torchreid_daam.data.reading import read_image
 from torchreid_daam.errors import InputError
 from torchreid_daam.randomness import restored, seed_all
 
@@ -64,24 +64,6 @@ class SeededImages(Dataset):
             'dsetid': item.dsetid,
             'index': index,
         }
-
-
-def read_image(path: str) -> Image.Image:
-    """Reads an RGB image once; torchreid's reader loops for ever instead.
-
-    Raises:
-        InputError: if the file is missing or can't be decoded.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.convert('RGB')
-    except (OSError, SyntaxError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise InputError(
-            f'{path}: not a readable image ({reason}); replace or remove it'
-        ) from None
-    except Image.DecompressionBombError as error:
-        raise InputError(f'{path}: refused by Pillow: {error}') from None
 
 
 def source_items(data: Sequence[tuple]) -> list[Item]:

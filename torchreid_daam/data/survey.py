@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageStat
+from PIL import ImageStat
 
-from torchreid_daam.errors import one_line
+from torchreid_daam.data.reading import decode, failure
 from torchreid_daam.runs.console import progress
 
 try:
@@ -77,20 +77,18 @@ def look(path: str) -> Look:
     try:
         with open(path, 'rb') as file:
             data = file.read()
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            grey = image.convert('L')
-    except Image.DecompressionBombError as error:
-        return Look(path, error=one_line(error))
-    except (OSError, SyntaxError, ValueError) as error:
-        return Look(path, error=one_line(error) or type(error).__name__)
+        image = decode(io.BytesIO(data))
+    # Pillow's parsers raise all kinds of errors on a damaged file.
+    except Exception as error:
+        return Look(path, error=failure(error))
+    grey = image.convert('L')
     bits = b''
     if imagehash is not None:
         bits = np.packbits(imagehash.phash(grey).hash).tobytes()
     return Look(
         path,
-        width,
-        height,
+        image.width,
+        image.height,
         ImageStat.Stat(grey).stddev[0],
         hashlib.blake2b(data, digest_size=16).digest(),
         bits,

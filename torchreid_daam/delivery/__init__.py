@@ -1,1 +1,1 @@
-"""What an adapted model is used for."""
+"""A model in use: as one file for other programs, and on images."""

@@ -14,6 +14,9 @@ _ROWS = 64
 COLLAPSED_SHARE = 0.5
 # Part of the best silhouette so far below which a run declines.
 DECLINED = 0.7
+# The score of a round whose labels nobody should train on: the lowest one,
+# no image with a match and all of them in one cluster.
+REFUSED = -1.0
 
 
 def cross_camera_share(

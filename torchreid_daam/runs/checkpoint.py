@@ -14,7 +14,7 @@ from torch import nn
 from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.runs.files import atomic
 
-FORMAT = 1
+FORMAT = 2
 # What torchreid's own checkpoints hold beside tensors: `rank1` is a numpy
 # scalar there, which torch.load refuses unless these are named.
 _STOCK_GLOBALS = (
@@ -38,9 +38,19 @@ def _numpy_scalar() -> Any:
 
 
 def save_checkpoint(path: str | os.PathLike, state: Mapping) -> None:
-    """Writes a checkpoint, atomically."""
+    """Writes a checkpoint, atomically.
+
+    Raises:
+        OSError: naming the file, where the disk is full.
+    """
     with atomic(path) as file:
-        torch.save(dict(state), file)
+        try:
+            torch.save(dict(state), file)
+        except RuntimeError as error:
+            if not isinstance(error.__context__, OSError):
+                raise
+            # torch's own words speak of positions in the archive.
+            raise error.__context__ from None
 
 
 def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
@@ -139,7 +149,14 @@ def load_training_state(
     weights = state['state_dict']
     model.set_num_clusters(len(weights['classifier_t.weight']))
     model.load_state_dict(weights)
+    own = [
+        {name: group[name] for name in ('fused', 'foreach') if name in group}
+        for group in optimizer.param_groups
+    ]
     optimizer.load_state_dict(state['optimizer'])
+    # How steps are computed belongs to the device, not to the run.
+    for group, kept in zip(optimizer.param_groups, own, strict=True):
+        group.update(kept)
     if scheduler is not None:
         scheduler.load_state_dict(state['scheduler'])
 

@@ -21,15 +21,33 @@ def atomic(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.tmp')
+    temporary = beside(path)
     try:
         with open(temporary, 'wb') as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None:  # a full disk names no file
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def beside(path: Path) -> Path:
+    """A temporary name in the same folder, where a rename is atomic."""
+    return path.with_name(f'.{path.name}.{secrets.token_hex(4)}.tmp')
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes temporary files of a process that was killed.
+
+    Only for a folder, and those in it, that nobody else writes to.
+    """
+    for path in [*folder.glob('.*.tmp'), *folder.glob('*/.*.tmp')]:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -1,18 +1,29 @@
 """A run's folder: where each of its files has its fixed name."""
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from torchreid_daam.data.seeded import relative_path
 from torchreid_daam.errors import InputError
-from torchreid_daam.runs.checkpoint import save_checkpoint
-from torchreid_daam.runs.files import write_arrays, write_json, write_text
+from torchreid_daam.runs.files import (
+    remove_leftovers,
+    write_json,
+    write_text,
+)
+from torchreid_daam.runs.history import CheckpointHistory
+from torchreid_daam.runs.labels import (
+    LabelledFiles,
+    read_labels,
+    write_labels,
+)
+from torchreid_daam.runs.lock import owned
 from torchreid_daam.runs.results import Results
+
+CHECKPOINTS = 'checkpoints'
 
 
 class RunFolder:
@@ -22,6 +33,7 @@ class RunFolder:
         path: the run's folder (``data.save_dir``).
         data_root: image paths are written relative to it.
         results: the rows; shared with whoever adds to them.
+        history: of checkpoints; by default one after each epoch.
     """
 
     def __init__(
@@ -29,10 +41,13 @@ class RunFolder:
         path: str | os.PathLike,
         data_root: str | os.PathLike = '.',
         results: Results | None = None,
+        history: CheckpointHistory | None = None,
     ) -> None:
         self.path = Path(path).expanduser()
         self.data_root = os.path.abspath(os.path.expanduser(data_root))
         self.results = results or Results()
+        self.history = history or CheckpointHistory(self.path / CHECKPOINTS)
+        self.origin: dict[str, Any] = {}
         self.prefix = ''
         self._rounds: dict[int, dict[str, Any]] = {}
 
@@ -57,26 +72,36 @@ class RunFolder:
         """Writes ``results.json``."""
         write_json(self._named('results.json'), self.results.as_dict())
 
-    def claim(self, training: bool, resumed: str = '') -> None:
-        """Takes the folder without losing what an earlier run left there.
+    @contextlib.contextmanager
+    def claimed(self, training: bool, resumed: str = '') -> Iterator[None]:
+        """Holds the folder without losing what an earlier run left there.
 
         A test writes beside a run, as ``test-results.json`` and so on. A
-        training overwrites only a run of the same settings and seed, or the
-        one it is resumed from.
+        training is the only one in the folder while it goes on, and
+        overwrites only a run of the same settings and seed, or the one it
+        is resumed from.
 
         Args:
             training: whether the run trains.
             resumed: the checkpoint it goes on from, if any.
 
         Raises:
-            InputError: if another run's results are there.
+            InputError: if another run's results are there, or another
+                process is training there.
         """
-        if not (self.path / 'checkpoints').is_dir():
-            return
         if not training:
-            self.prefix = 'test-'
+            if (self.path / CHECKPOINTS).is_dir():
+                self.prefix = 'test-'
+            yield
             return
-        if resumed and self.path.resolve() in Path(resumed).resolve().parents:
+        with owned(self.path, 'data.save_dir'):
+            if self.path.resolve() not in Path(resumed).resolve().parents:
+                self._check_free()
+            remove_leftovers(self.path)
+            yield
+
+    def _check_free(self) -> None:
+        if not (self.path / CHECKPOINTS).is_dir():
             return
         try:
             text = (self.path / 'results.json').read_text(encoding='utf-8')
@@ -101,55 +126,62 @@ class RunFolder:
         """Writes ``run.json``: what may differ between equal runs."""
         write_json(self._named('run.json'), dict(environment))
 
+    def names(self, paths: Sequence[str]) -> list[str]:
+        """Image paths relative to the data root."""
+        return [relative_path(path, self.data_root) for path in paths]
+
     def write_labels(
         self, round_: int, labels: Any, paths: Sequence[str], cameras: Any
     ) -> None:
         """Writes ``pseudo_labels/round-<r>.npz``, by relative image path."""
-        names = [relative_path(path, self.data_root) for path in paths]
-        write_arrays(
-            self.path / 'pseudo_labels' / f'round-{round_}.npz',
-            {
-                'path': np.array(names),
-                'camera': np.asarray(cameras),
-                'label': labels.labels,
-                'weight': labels.weights,
-                'centers': labels.centers,
-            },
-        )
+        names = self.names(paths)
+        write_labels(self._labels_file(round_), names, cameras, labels)
+
+    def _labels_file(self, round_: int) -> Path:
+        return self.path / 'pseudo_labels' / f'round-{round_}.npz'
 
     def write_round(self, round_: int, figures: Mapping[str, Any]) -> None:
         """Adds figures to a round's line of ``rounds.jsonl``.
 
         The file is read first, so a resumed run keeps the earlier rounds.
         """
-        path = self.path / 'rounds.jsonl'
-        if not self._rounds and path.is_file():
-            for line in path.read_text(encoding='utf-8').splitlines():
-                old = json.loads(line)
-                if old['round'] < round_:
-                    self._rounds[old['round']] = old
+        if not self._rounds:
+            self.keep_rounds(round_ - 1)
         entry = self._rounds.setdefault(round_, {'round': round_})
         entry.update(figures)
         lines = [json.dumps(self._rounds[r]) for r in sorted(self._rounds)]
-        write_text(path, '\n'.join(lines) + '\n')
+        write_text(self.path / 'rounds.jsonl', '\n'.join(lines) + '\n')
+
+    def keep_rounds(self, last: int) -> None:
+        """Takes the lines of rounds up to the last one from the file.
+
+        Those after it are of rounds that a resumed run trains again.
+        """
+        path = self.path / 'rounds.jsonl'
+        if not path.is_file():
+            return
+        for line in path.read_text(encoding='utf-8').splitlines():
+            old = json.loads(line)
+            if old['round'] <= last:
+                self._rounds.setdefault(old['round'], old)
 
     @property
     def rounds(self) -> list[dict[str, Any]]:
         """The lines of ``rounds.jsonl`` that are known here, in order."""
         return [self._rounds[r] for r in sorted(self._rounds)]
 
-    def read_labels(self, round_: int) -> np.ndarray | None:
-        """Labels (N,) of a round, in the order of the target's images.
+    def read_labels(self, round_: int) -> LabelledFiles:
+        """What :meth:`write_labels` wrote.
 
-        None where somebody took the file away.
+        Raises:
+            InputError: if the file is missing or damaged.
         """
-        path = self.path / 'pseudo_labels' / f'round-{round_}.npz'
-        if not path.is_file():
-            return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays['label']
+        return read_labels(self._labels_file(round_))
 
-    def write_checkpoint(self, state: Mapping, *names: str) -> None:
-        """Writes ``checkpoints/<name>.pth`` for each name."""
-        for name in names:
-            save_checkpoint(self.path / 'checkpoints' / f'{name}.pth', state)
+    def write_checkpoint(self, state: Mapping) -> None:
+        """Writes a checkpoint that the run can go on from."""
+        self.history.write({**state, 'origin': self.origin})
+
+    def write_selected(self, state: Mapping) -> None:
+        """Writes ``checkpoints/selected.pth``, the model to use."""
+        self.history.write_selected({**state, 'origin': self.origin})

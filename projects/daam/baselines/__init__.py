@@ -1,0 +1,1 @@
+"""Rivals of the paper, each as its own paper describes it."""

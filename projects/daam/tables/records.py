@@ -1,0 +1,164 @@
+"""Records of runs and suites as JSON, and where they were made."""
+
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from yacs.config import CfgNode as CN
+
+from tables.jobs import FORMAT, Job, source_digest
+from tables.rows import Row, Suite
+from torchreid_daam.config import flatten, get_default_config
+from torchreid_daam.errors import InputError
+
+SCORES = ('mAP', 'rank1', 'rank5', 'rank10', 'rank20')
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """A run's record, or None where it is not finished."""
+    try:
+        text = (folder / 'record.json').read_text(encoding='utf-8')
+        return json.loads(text)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def failed_record(job: Job, reason: str) -> dict[str, Any]:
+    """Record of a run that could not write one."""
+    return {
+        'format': FORMAT,
+        'id': job.id,
+        'name': job.name,
+        'status': 'failed',
+        'reason': reason,
+        'rows': [],
+        'seconds': 0.0,
+    }
+
+
+def read_suite(path: Path) -> dict[str, Any] | None:
+    """A suite's JSON, or None where there is none.
+
+    Raises:
+        InputError: if it is not readable or of another version.
+    """
+    try:
+        value = json.loads(path.read_text(encoding='utf-8'))
+        written = value['format']
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f'{path}: not a results file; move it away') from None
+    if written != FORMAT:
+        raise InputError(
+            f'{path}: results of version {written}, this is version {FORMAT}; '
+            'choose another --out, or move it away'
+        )
+    return value
+
+
+def suite_as_dict(
+    base: CN,
+    suite: Suite,
+    seeds: list[int],
+    runs: dict[tuple[str, int], dict[str, Any] | None],
+    sessions: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """What a suite's JSON holds.
+
+    Args:
+        base: settings of the full model.
+        suite: its rows and claims.
+        seeds: in the order of the columns.
+        runs: records by (row, seed), None where there is none yet.
+        sessions: the commands that it was made by.
+    """
+    default = flatten(get_default_config())
+    rows = []
+    for row in suite.rows:
+        found = [
+            _run(row, seed, runs[row.key, seed], base.data.targets[0])
+            for seed in seeds
+            if runs[row.key, seed] is not None
+        ]
+        rows.append({**row._asdict(), 'runs': found})
+    return {
+        'format': FORMAT,
+        'suite': suite.key,
+        'title': suite.title,
+        'note': suite.note,
+        'source_digest': source_digest(),
+        'sources': list(base.data.sources),
+        'target': base.data.targets[0],
+        'settings': {
+            k: v for k, v in flatten(base).items() if v != default[k]
+        },
+        'seeds': [s for s in seeds if any(runs[r.key, s] for r in suite.rows)],
+        'sessions': sessions,
+        'claims': [claim._asdict() for claim in suite.claims],
+        'rows': rows,
+    }
+
+
+def _run(
+    row: Row, seed: int, record: dict[str, Any], target: str
+) -> dict[str, Any]:
+    """One run of a row: the stage that is reported, and its rounds."""
+    own = [r for r in record['rows'] if r['dataset'] == target]
+    stage = 'oracle' if row.seat == 'oracle' else row.stage
+    run = {
+        'seed': seed,
+        'id': record['id'],
+        'status': record['status'],
+        'reason': record['reason'],
+        'seconds': record['seconds'],
+        'true_labels': record.get('oracle', False),
+        'num_clusters': record.get('num_clusters'),
+        'means': record.get('means', {}),
+    }
+    scored = [r for r in own if r['stage'] == stage]
+    if scored:
+        run['stage'] = stage
+        run['scores'] = {name: scored[-1][name] for name in SCORES}
+    elif record['status'] == 'done':
+        run.update(status='failed', reason=f'no row of stage {stage}')
+    run['rounds'] = [
+        {'round': r['round'], **{name: r[name] for name in SCORES}}
+        for r in own
+        if r['stage'] in ('adabn', 'round', 'oracle')
+    ]
+    return run
+
+
+def revision(repository: Path) -> str:
+    """The commit, `+` where files differ from it; or `unknown`."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ['git', '-C', str(repository), *words],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        changed = git('status', '--porcelain', '--untracked-files=no')
+        return git('rev-parse', '--short', 'HEAD') + ('+' if changed else '')
+    except (OSError, subprocess.CalledProcessError):
+        return 'unknown'
+
+
+def machine() -> str:
+    """Kind of processor and number of cores; no name of a host."""
+    name = platform.processor() or platform.machine()
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as file:
+            fields = (line.split(':', 1) for line in file if ':' in line)
+            found = {key.strip(): value.strip() for key, value in fields}
+        name = found.get('model name', name)
+    except OSError:
+        pass
+    return f'{name}, {os.cpu_count()} cores'

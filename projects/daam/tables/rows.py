@@ -1,0 +1,77 @@
+"""What a row, an order of rows and a suite are; rows of several suites."""
+
+from typing import Any, NamedTuple
+
+from yacs.config import CfgNode as CN
+
+FULL = 'full'
+
+
+class Row(NamedTuple):
+    """One line of a table.
+
+    Attributes:
+        key: its name on the command line.
+        title: its name in the table.
+        settings: over the base settings.
+        method: ``daam``, ``supervised``, ``pul`` or ``arn``.
+        stage: of the run's rows, the one that is reported.
+        seat: what takes a seat of the engine; see ``seats``.
+        reference: key of the row that it is compared with.
+        ours: whether the paper has no such row.
+        x: where it stands in a figure.
+    """
+
+    key: str
+    title: str
+    settings: dict[str, Any]
+    method: str = 'daam'
+    stage: str = 'final'
+    seat: str = ''
+    reference: str = FULL
+    ours: bool = False
+    x: float | None = None
+
+
+class Claim(NamedTuple):
+    """An order of two rows.
+
+    Attributes:
+        better: key of the row that is said to be better.
+        worse: key of the other.
+        paper: what the paper's mAP differ by, Duke to Market and Market to
+            Duke; empty where the claim is not the paper's.
+        equal: whether the claim is that they do not differ.
+        least: mAP by which the first is wanted to be better.
+    """
+
+    better: str
+    worse: str
+    paper: tuple[float, ...] = ()
+    equal: bool = False
+    least: float = 0.0
+
+
+class Suite(NamedTuple):
+    """A table or a figure."""
+
+    key: str
+    title: str
+    rows: list[Row]
+    claims: list[Claim]
+    seeds: tuple[int, ...]
+    note: str = ''
+
+
+PLAIN = {'model.daam.attention': 'none', 'model.daam.dsp_branch': False}
+FULL_ROW = Row(FULL, 'full DAAM', {})
+DIRECT = Row('direct', 'direct transfer', PLAIN, stage='direct', reference='')
+ADABN = Row(
+    'adabn', 'AdaBN', PLAIN, stage='adabn', reference='direct', ours=True
+)
+
+
+def embedded(cfg: CN) -> bool:
+    """Whether all data is drawn."""
+    names = [*cfg.data.sources, *cfg.data.targets]
+    return all(name.startswith('synthetic_') for name in names)

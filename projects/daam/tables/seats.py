@@ -1,0 +1,139 @@
+"""What rows put into the engine's seats, beside the package's own objects."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from yacs.config import CfgNode as CN
+
+from torchreid_daam.config.kwargs import labeller_kwargs
+from torchreid_daam.data.seeded import target_items
+from torchreid_daam.engine import ImageDAAMEngine
+from torchreid_daam.pseudo_labels import KMeansLabeller, PseudoLabels
+
+
+class ShuffledWeights:
+    """A labeller's labels; its weights dealt to other images at random.
+
+    Args:
+        labeller: gives labels and weights.
+    """
+
+    def __init__(self, labeller: Callable[..., PseudoLabels]) -> None:
+        self.labeller = labeller
+
+    def __call__(self, features, cameras, previous, generator):
+        found = self.labeller(features, cameras, previous, generator)
+        weights = found.weights.copy()
+        used = np.flatnonzero(found.labels >= 0)
+        weights[used] = weights[generator.permutation(used)]
+        return found._replace(weights=weights)
+
+
+class ConstantWeights:
+    """A labeller's labels; each weight is the mean of its weights.
+
+    Args:
+        labeller: gives labels and weights.
+    """
+
+    def __init__(self, labeller: Callable[..., PseudoLabels]) -> None:
+        self.labeller = labeller
+
+    def __call__(self, features, cameras, previous, generator):
+        found = self.labeller(features, cameras, previous, generator)
+        used = found.labels >= 0
+        mean = found.weights[used].mean(dtype=np.float64)
+        weights = np.where(used, mean, 0).astype(np.float32)
+        return found._replace(weights=weights)
+
+
+class TrueLabels:
+    """An oracle: the target's true identities, each with weight 1.
+
+    Args:
+        pids: (N,) identities of the target's training images, in the
+            engine's order.
+    """
+
+    def __init__(self, pids: np.ndarray) -> None:
+        names, labels = np.unique(pids, return_inverse=True)
+        self.labels = labels.astype(np.int64)
+        self.num_classes = len(names)
+
+    def __call__(self, features, cameras, previous, generator):
+        if len(features) != len(self.labels):
+            raise ValueError(
+                f'{len(features)} features, {len(self.labels)} identities'
+            )
+        ones = np.ones(len(self.labels), dtype=np.float32)
+        empty = np.zeros((self.num_classes, features.shape[1]), np.float32)
+        found = PseudoLabels(self.labels, ones, empty)
+        return found._replace(centers=found.means(features).astype(np.float32))
+
+
+class SeparateBatchesEngine(ImageDAAMEngine):
+    """Source and target go through the model one after the other.
+
+    So BatchNorm normalises each domain by itself while training. The paper
+    does not say whether batches are joint.
+    """
+
+    def outputs(self, imgs: torch.Tensor, batch: dict[str, Any]) -> Any:
+        is_source = batch['is_source']
+        if is_source.all():
+            return super().outputs(imgs, batch)
+        source = super().outputs(imgs[is_source], batch)
+        target = super().outputs(imgs[~is_source], batch)
+        return type(source)(
+            *(
+                _interleaved(one, other, is_source)
+                for one, other in zip(source, target, strict=True)
+            )
+        )
+
+
+def _interleaved(source, target, is_source):
+    if source is None:
+        return None
+    rows = source.new_empty(len(is_source), *source.shape[1:])
+    rows[is_source], rows[~is_source] = source, target
+    return rows
+
+
+def true_pids(datamanager: Any) -> np.ndarray:
+    """True identities (N,) of target training images, in engine order."""
+    data = datamanager.train_loader_t.dataset.data
+    pids = {path: pid for path, pid, _, _ in data}
+    return np.array([pids[item.path] for item in target_items(data)])
+
+
+def seats(name: str) -> dict[str, Any]:
+    """Keyword arguments of ``torchreid_daam.adapt`` for a row's seat.
+
+    Args:
+        name: empty, ``shuffled``, ``constant``, ``oracle``, ``separate``,
+            or ``clusters*F`` for F times the number of clusters.
+
+    Raises:
+        KeyError: if the name is unknown.
+    """
+    if not name:
+        return {}
+    if name == 'separate':
+        return {'engine_class': SeparateBatchesEngine}
+    kind, _, factor = name.partition('*')
+
+    def kmeans(cfg: CN, times: float = 1.0) -> KMeansLabeller:
+        kwargs = labeller_kwargs(cfg)
+        clusters = max(2, round(times * kwargs['num_clusters']))
+        return KMeansLabeller(**{**kwargs, 'num_clusters': clusters})
+
+    build = {
+        'shuffled': lambda cfg, _: ShuffledWeights(kmeans(cfg)),
+        'constant': lambda cfg, _: ConstantWeights(kmeans(cfg)),
+        'oracle': lambda _, datamanager: TrueLabels(true_pids(datamanager)),
+        'clusters': lambda cfg, _: kmeans(cfg, float(factor)),
+    }[kind]
+    return {'labeller': build}

@@ -1,0 +1,194 @@
+"""Whether an order holds, told from intervals and not from means."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tables.intervals import Difference, paired_difference
+
+
+class Scores:
+    """A row's values of one score by seed, finished runs only.
+
+    Args:
+        row: as in a suite's JSON.
+        name: of the score.
+    """
+
+    def __init__(self, row: Mapping[str, Any], name: str) -> None:
+        self.values: dict[int, float] = {
+            run['seed']: run['scores'][name]
+            for run in row['runs']
+            if run['status'] == 'done'
+        }
+
+
+def row_of(suite: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A row of a suite's JSON by its key."""
+    return next(row for row in suite['rows'] if row['key'] == key)
+
+
+def against(
+    suite: Mapping[str, Any], first: str, second: str
+) -> Difference | None:
+    """Paired difference in mAP of two rows of a suite."""
+    return paired_difference(
+        Scores(row_of(suite, first), 'mAP').values,
+        Scores(row_of(suite, second), 'mAP').values,
+    )
+
+
+def difference_text(difference: Difference | None) -> str:
+    """``+1.2 [+0.3, +2.1]``, without brackets for one seed."""
+    if difference is None:
+        return '–'
+    if difference.low is None:
+        return f'{difference.mean:+.1f} (one seed)'
+    low, high = difference.low, difference.high
+    return f'{difference.mean:+.1f} [{low:+.1f}, {high:+.1f}]'
+
+
+def verdict(
+    difference: Difference | None, equal: bool = False, least: float = 0.0
+) -> str:
+    """What an interval says about ``first is better than second``.
+
+    Args:
+        difference: of first and second.
+        equal: whether the claim is that they do not differ.
+        least: how much better the first is wanted to be.
+    """
+    if difference is None:
+        return 'not measured'
+    if difference.low is None or difference.high is None:
+        return 'not decided: one seed has no interval'
+    differs = difference.low > 0 or difference.high < 0
+    if equal:
+        return 'does not hold' if differs else 'no difference is shown either'
+    if difference.high < 0:
+        return 'reversed'
+    if difference.low <= 0:
+        return 'not shown: the interval holds 0'
+    if least and difference.mean < least:
+        return f'holds, but by less than {least:g}'
+    if least and difference.low < least:
+        return (
+            f'holds; {least:g} or more in the mean, the interval begins '
+            'below that'
+        )
+    return f'holds, by {least:g} or more' if least else 'holds'
+
+
+def sentences(
+    suite: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """One sentence for each order that is in question.
+
+    Args:
+        suite: a suite's JSON.
+        found: all suites by key, of which fig6 takes the baselines.
+    """
+    if suite['suite'] == 'fig5':
+        return list(_rounds(suite))
+    if suite['suite'] == 'fig6':
+        return list(_clusters(suite, found.get('baselines')))
+    if suite['claims']:
+        return [_claim(suite, claim) for claim in suite['claims']]
+    return list(_choices(suite))
+
+
+def _claim(suite: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
+    rows = [row_of(suite, claim[name]) for name in ('better', 'worse')]
+    first, second = (row['title'] for row in rows)
+    difference = against(suite, claim['better'], claim['worse'])
+    said = verdict(difference, claim['equal'], claim['least'])
+    relation = 'as good as' if claim['equal'] else 'over'
+    source = 'not a claim of the paper'
+    if claim['paper']:
+        values = ' and '.join(f'{value:+.1f}' for value in claim['paper'])
+        source = f'the paper: {values}'
+    return (
+        f'{first} {relation} {second}: **{said}** '
+        f'({difference_text(difference)} mAP; {source}).'
+    )
+
+
+def _rounds(suite: Mapping[str, Any]) -> Iterator[str]:
+    """Each round against the one before; the paper settles after 5."""
+    runs = [r for r in suite['rows'][0]['runs'] if r['status'] == 'done']
+    values: dict[int, dict[int, float]] = {}
+    for run in runs:
+        for entry in run['rounds']:
+            by_seed = values.setdefault(entry['round'], {})
+            by_seed[run['seed']] = entry['mAP']
+    for number in sorted(values)[1:]:
+        difference = paired_difference(values[number], values[number - 1])
+        before = 'AdaBN' if number == 1 else f'round {number - 1}'
+        yield (
+            f'Round {number} over {before}: **{verdict(difference)}** '
+            f'({difference_text(difference)} mAP; the paper: rising in early '
+            'rounds, settled after 5).'
+        )
+
+
+def best_baseline(
+    baselines: Mapping[str, Any] | None, seeds: list[int]
+) -> tuple[str, dict[int, float]] | None:
+    """The best row without true labels beside the full model.
+
+    Args:
+        baselines: that suite's JSON.
+        seeds: those over which the means are taken; rows that lack one of
+            them do not take part.
+
+    Returns:
+        Its title, and its mAP by seed.
+    """
+    best = None
+    for row in baselines['rows'] if baselines else ():
+        if row['key'] == 'full' or any(r['true_labels'] for r in row['runs']):
+            continue
+        values = Scores(row, 'mAP').values
+        if not seeds or not set(seeds) <= set(values):
+            continue
+        chosen = {seed: values[seed] for seed in seeds}
+        if best is None or sum(chosen.values()) > sum(best[1].values()):
+            best = (row['title'], chosen)
+    return best
+
+
+def _clusters(
+    suite: Mapping[str, Any], baselines: Mapping[str, Any] | None
+) -> Iterator[str]:
+    best = best_baseline(baselines, list(suite['seeds']))
+    if best is None:
+        yield 'No baseline was run on these seeds, so K stands by itself.'
+    for row in suite['rows']:
+        if best is not None:
+            difference = paired_difference(Scores(row, 'mAP').values, best[1])
+            yield (
+                f'{row["title"]} over the best baseline, {best[0]}: '
+                f'**{verdict(difference)}** ({difference_text(difference)} '
+                'mAP; the paper: above ARN at every K).'
+            )
+    yield from _choices(suite)
+
+
+def _choices(suite: Mapping[str, Any]) -> Iterator[str]:
+    keys = {row['key'] for row in suite['rows']}
+    for row in suite['rows']:
+        if row['reference'] not in keys or row['reference'] == row['key']:
+            continue
+        title = row_of(suite, row['reference'])['title']
+        difference = against(suite, row['key'], row['reference'])
+        if difference is None:
+            said = 'not measured'
+        elif difference.low is None or difference.high is None:
+            said = 'not decided: one seed has no interval'
+        elif difference.low > 0:
+            said = 'better'
+        else:
+            said = 'worse' if difference.high < 0 else 'no difference shown'
+        yield (
+            f'{row["title"]} against {title}: **{said}** '
+            f'({difference_text(difference)} mAP).'
+        )

@@ -1,0 +1,204 @@
+"""The document made of suites' JSON whose numbers are known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tables import report
+from tables.jobs import REPOSITORY
+from tables.records import (
+    SCORES,
+    machine,
+    read_suite,
+    revision,
+    suite_as_dict,
+)
+from tables.runner import run_suites
+from tables.suites import suites
+from tables.verdicts import best_baseline, sentences
+from tiny import tiny_config
+from torchreid_daam.errors import InputError
+from torchreid_daam.runs.files import write_arrays, write_json
+
+pytest.importorskip('matplotlib')  # the extra `results`
+SESSION = {
+    'command': ['ablation.py', 'all', 'data.transforms', "['random_flip']"],
+    'commit': 'abc1234',
+    'machine': 'a processor, 2 cores',
+    'workers': 2,
+    'threads': 1,
+    'seconds': 90.0,
+}
+# mAP by row and seed; rank 1 is 10 higher, and so on.
+VALUES = {
+    'table4': {
+        'full': (60, 62, 64),
+        'no_ds': (50, 51, 51),  # 10, 11, 13 less
+        'grl': (61, 61, 65),  # -1, 1, -1
+        'no_weights': (70, 74, 75),
+    },
+    'baselines': {
+        'full': (60, 62, 64),
+        'direct': (20, 20, 20),
+        'arn': (40, 41, 42),
+        'pul': (44, 43, 45),
+        'oracle': (80, 81, 82),
+    },
+    'fig6': {'full': (60, 62, 64), 'k0.5': (44, 43, 46)},
+    'fig5': {'full': (60, 62, 64)},
+}
+
+
+def record(key, seed, value, stage):
+    def row(stage, round_, value):
+        scores = {n: value + 10 * i for i, n in enumerate(SCORES)}
+        return {'stage': stage, 'round': round_, 'epoch': 0,
+                'dataset': 'synthetic_target', **scores}  # fmt: skip
+
+    rows = [row('adabn', 0, value - 9), row('round', 1, value)]
+    rows += [row('direct', 0, value), row(stage, 1, value)]
+    return {
+        'id': f'{key}-{seed}',
+        'status': 'done',
+        'reason': '',
+        'rows': rows,
+        'seconds': 60.0,
+        'oracle': key == 'oracle',
+        'means': {'weights': 0.4},
+    }
+
+
+@pytest.fixture
+def out(tmp_path):
+    base = tiny_config(tmp_path)
+    for name, values in VALUES.items():
+        suite = suites(base)[name]
+        runs = {(r.key, s): None for r in suite.rows for s in range(5)}
+        for row in suite.rows:
+            stage = 'oracle' if row.key == 'oracle' else row.stage
+            for seed, value in enumerate(values.get(row.key, ())):
+                runs[row.key, seed] = record(row.key, seed, value, stage)
+        if name == 'table4':
+            runs['mmd', 0] = {
+                **record('mmd', 0, 0, 'final'),
+                'status': 'failed',
+                'reason': 'ValueError: a | b',
+                'rows': [],
+            }
+        value = suite_as_dict(base, suite, list(range(5)), runs, [SESSION])
+        write_json(tmp_path / f'{name}.json', value)
+    write_arrays(
+        tmp_path / 'runs' / 'full-0' / 'explain.npz',
+        {
+            'weights': np.array([0.4, 0.45]),
+            'p_o_noise': np.ones(3),
+            'cosine': np.zeros(3),
+        },
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def text(out):
+    report.write_report(out, out / 'doc.md')
+    return (out / 'doc.md').read_text()
+
+
+def test_mean_spread_and_paired_difference_by_hand(text):
+    # Differences -10, -11, -13: mean -11.33, sd 1.528, t 4.3027: ± 3.79.
+    assert (
+        '| without L_DS | 50.7 ± 0.6 | 60.7 ± 0.6 | 70.7 ± 0.6 | 80.7 ± 0.6 '
+        '| 3 | full DAAM | -11.3 [-15.1, -7.5] |'
+    ) in text
+
+
+def test_orders_are_told_from_intervals(text):
+    assert (
+        'full DAAM over without L_DS: **holds** (+11.3 [+7.5, +15.1] mAP; '
+        'the paper: +2.3 and +2.6).'
+    ) in text
+    # The mean is below 0, the interval is not.
+    assert 'over GRL instead of L_DS: **not shown: the interval' in text
+    assert 'over L_ReIDt without weights: **reversed**' in text
+    assert 'over weights shuffled over images: **not measured**' in text
+
+
+def test_what_failed_and_who_read_labels(text):
+    assert 'MMD instead of L_DS, seed 0 | failed: ValueError: a \\| b' in text
+    assert '| oracle: true target labels † | 81.0 ± 1.0' in text
+    assert "† reads the target's true identities." in text
+
+
+def test_how_it_was_made(text):
+    assert (
+        '- `python projects/daam/ablation.py all data.transforms '
+        "'['\"'\"'random_flip'\"'\"']'`: 2 at once, 1 thread each, "
+        'a processor, 2 cores, commit abc1234, 1.5 min'
+    ) in text
+    assert 'Seeds 0, 1, 2; synthetic_source to synthetic_target' in text
+
+
+def test_rounds_and_clusters(text, out):
+    assert '| 0 (AdaBN) | 53.0 ± 2.0 | 63.0 ± 2.0 | 3 |' in text
+    assert 'Round 1 over AdaBN: **holds** (+9.0 [+9.0, +9.0] mAP' in text
+    # PUL is the best without labels; 0, 0, 1 above it.
+    assert 'K as set over the best baseline, PUL: **holds**' in text
+    assert '0.5 times K over the best baseline, PUL: **not shown' in text
+    for name in ('fig5', 'fig6', 'weights', 'p_o', 'cosine'):
+        assert f'(doc/{name}.png)' in text
+        assert (out / 'doc' / f'{name}.png').read_bytes()[1:4] == b'PNG'
+        assert (out / 'doc' / f'{name}.pdf').read_bytes()[:4] == b'%PDF'
+
+
+def test_published_figures_share_no_table_with_ours(text):
+    tables = [part for part in text.split('\n\n') if part.startswith('|')]
+    assert len(tables) == 5
+    (published,) = [t for t in tables if 'TJ-AIDL' in t]
+    assert 'not measured here' in published and '±' not in published
+    assert not any('TJ-AIDL' in t or '53.1' in t for t in tables[:-1])
+
+
+def test_the_same_json_gives_the_same_document(text, out):
+    before = {p: p.read_bytes() for p in out.glob('doc*/*') if p.is_file()}
+    report.write_report(out, out / 'doc.md')
+    assert (out / 'doc.md').read_text() == text
+    assert {p: p.read_bytes() for p in before} == before
+
+
+def test_the_best_baseline_needs_all_seeds(out):
+    found = read_suite(out / 'baselines.json')
+    assert best_baseline(found, [0, 1]) == ('PUL', {0: 44, 1: 43})
+    assert best_baseline(found, [0, 4]) is None
+    assert best_baseline(None, [0]) is None
+
+
+def test_without_baselines_clusters_stand_alone(out):
+    lines = sentences(read_suite(out / 'fig6.json'), {})
+    assert lines[0].startswith('No baseline was run')
+
+
+def test_files_that_are_no_results(tmp_path):
+    assert read_suite(tmp_path / 'fig5.json') is None
+    with pytest.raises(InputError, match='no results of any suite'):
+        report.write_report(tmp_path, tmp_path / 'doc.md')
+    (tmp_path / 'fig5.json').write_text(json.dumps({'format': 0}))
+    with pytest.raises(InputError, match='results of version 0'):
+        report.write_report(tmp_path, tmp_path / 'doc.md')
+
+
+def test_without_matplotlib_it_is_said_before_anything_runs(monkeypatch):
+    monkeypatch.setattr(report, 'find_spec', lambda name: None)
+    with pytest.raises(InputError, match='matplotlib: not installed'):
+        run_suites(
+            *(None, ['fig5'], [0]),
+            **{'rows': None, 'workers': 1, 'out': None, 'command': []},
+        )
+
+
+def test_where_it_was_made(tmp_path):
+    assert revision(tmp_path) == 'unknown'
+    assert (
+        revision(REPOSITORY) != 'unknown' or not (REPOSITORY / '.git').exists()
+    )
+    assert 'cores' in machine()

@@ -1,0 +1,54 @@
+"""runs/lock.py: one writer in a folder, and none that is dead."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from command import environment
+from torchreid_daam.errors import InputError
+from torchreid_daam.runs.lock import owned
+
+HOLD = """
+import sys, time
+from torchreid_daam.runs.lock import owned
+with owned(sys.argv[1], 'data.save_dir'):
+    print('held', flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the folder."""
+    process = subprocess.Popen(
+        [sys.executable, '-c', HOLD, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout.readline() == 'held\n'
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_second_process_is_told_the_first_ones_pid(holder, tmp_path):
+    with (
+        pytest.raises(InputError, match=f'process {holder.pid} is writing'),
+        owned(tmp_path, 'data.save_dir'),
+    ):
+        pass
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    with owned(tmp_path, 'data.save_dir'):  # taken over
+        assert (tmp_path / '.owner').read_text() == f'{os.getpid()}\n'
+
+
+def test_it_is_free_again_afterwards(tmp_path):
+    for _ in range(2):
+        with pytest.raises(KeyError), owned(tmp_path / 'new', 'x'):
+            raise KeyError
+    assert not (tmp_path / 'new' / '.owner').exists()

@@ -1,0 +1,344 @@
+"""runs/resume.py, and a whole run that goes on: model.resume."""
+
+import contextlib
+import json
+import logging
+
+import pytest
+import torch
+
+from layouts import picture
+from tiny import tiny_config
+from torchreid_daam import adapt
+from torchreid_daam.config import flatten, get_default_config
+from torchreid_daam.engine import ImageDAAMEngine
+from torchreid_daam.errors import InputError
+from torchreid_daam.runs.checkpoint import FORMAT
+from torchreid_daam.runs.folder import RunFolder
+from torchreid_daam.runs.history import CheckpointHistory
+from torchreid_daam.runs.resume import check_origin, find_checkpoint
+
+# Finding a checkpoint
+
+
+def written(folder, *epochs):
+    history = CheckpointHistory(folder / 'checkpoints', keep_last=9)
+    for epoch in epochs:
+        history.write({'epoch': epoch, 'batch': 0})
+    return folder / 'checkpoints'
+
+
+def test_nothing_is_asked():
+    assert find_checkpoint('', 'log') == ''
+
+
+def test_a_file_is_itself(tmp_path):
+    assert find_checkpoint('a.pth', str(tmp_path)) == 'a.pth'
+
+
+@pytest.mark.parametrize('below', ('', 'checkpoints'))
+def test_a_folder_stands_for_its_newest(tmp_path, below):
+    path = written(tmp_path, 1, 2)
+    found = find_checkpoint(str(tmp_path / below), 'log')
+    assert found == str(path / 'last.pth')
+
+
+def test_auto_takes_that_of_the_runs_folder(tmp_path):
+    path = written(tmp_path, 1)
+    assert find_checkpoint('auto', str(tmp_path)) == str(path / 'last.pth')
+
+
+def test_auto_may_find_nothing(tmp_path):
+    assert find_checkpoint('auto', str(tmp_path / 'new')) == ''
+
+
+def test_an_empty_folder_is_told(tmp_path):
+    with pytest.raises(InputError, match='no checkpoint in this folder'):
+        find_checkpoint(str(tmp_path), 'log')
+
+
+def test_a_damaged_file_costs_one_step_back(tmp_path, caplog):
+    path = written(tmp_path, 1, 2)
+    damaged = (path / 'last.pth').read_bytes()[:-100]
+    for name in ('last.pth', 'step-000002-000000.pth'):
+        (path / name).unlink()
+        (path / name).write_bytes(damaged)
+    with caplog.at_level(logging.INFO):
+        found = find_checkpoint('auto', str(tmp_path))
+    assert found == str(path / 'step-000001-000000.pth')
+    assert caplog.text.count('the one before it is tried') == 2
+
+
+def test_all_damaged_is_no_fresh_start(tmp_path):
+    path = written(tmp_path, 1)
+    for file in path.iterdir():
+        file.write_bytes(b'x')
+    with pytest.raises(InputError, match='none of 2 checkpoints'):
+        find_checkpoint('auto', str(tmp_path))
+
+
+def test_stock_checkpoints_by_number(tmp_path):
+    (tmp_path / 'model').mkdir()
+    for epoch in (9, 10):
+        path = tmp_path / 'model' / f'model.pth.tar-{epoch}'
+        torch.save({'state_dict': {}}, path)
+    assert find_checkpoint('auto', str(tmp_path), stock=True) == str(path)
+
+
+# Whether it fits
+
+
+def origin(**settings):
+    config = flatten(get_default_config()) | settings
+    return {'config': config, 'source': 's', 'target': 't'}
+
+
+def state(**settings):
+    return {'format': FORMAT, 'origin': origin(**settings), 'round': 2}
+
+
+def refused(given, own):
+    with pytest.raises(InputError) as caught:
+        check_origin('a.pth', given, own)
+    text = str(caught.value)
+    assert text.startswith('model.resume=a.pth: ') and '\n' not in text
+    return text
+
+
+def test_the_same_run_goes_on():
+    check_origin('a.pth', state(), origin())
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('train.rounds', 9),
+        ('data.workers', 7),
+        ('data.root', 'elsewhere'),
+        ('train.print_freq', 3),
+        ('device', 'cuda'),
+        ('train.keep_last', 5),
+        ('pseudo_labels.max_share', 1.0),
+    ],
+)
+def test_some_keys_may_change(key, value):
+    check_origin('a.pth', state(), origin(**{key: value}))
+
+
+@pytest.mark.parametrize('key', ('train.lr', 'data.height', 'train.seed'))
+def test_others_are_named_with_both_values(key):
+    text = refused(state(**{key: 11}), origin(**{key: 12}))
+    assert f'{key} (was 11, is 12)' in text
+
+
+def test_many_are_counted():
+    many = {f'key{n}': n for n in range(7)}
+    text = refused(state(), origin(**many))
+    assert text.count('(was') == 5 and text.endswith('and 2 more')
+
+
+@pytest.mark.parametrize('name', ('source', 'target'))
+def test_other_data(name):
+    assert f'had other {name};' in refused(state(), {**origin(), name: 'x'})
+
+
+def test_rounds_are_not_cut_off():
+    text = refused(state(), origin(**{'train.rounds': 1}))
+    assert 'train.rounds=1 has to be' in text
+
+
+def test_a_warm_up_over_all_rounds_fixes_them():
+    grl = {'loss.daam.domain_loss': 'grl'}
+    text = refused(state(**grl), origin(**grl, **{'train.rounds': 8}))
+    assert 'warm-up' in text
+
+
+@pytest.mark.parametrize('missing', ('format', 'origin'))
+def test_files_of_another_kind(missing):
+    given = state()
+    del given[missing]
+    assert 'model.load_weights' in refused(given, origin())
+
+
+# Whole runs
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    cfg = tiny_config(tmp_path_factory.mktemp('whole'))
+    return cfg, adapt(cfg)
+
+
+def killed(cfg, folder, monkeypatch, step=15):
+    """A copy of the run's settings whose run ended in a step of round 1."""
+    cfg = cfg.clone()
+    cfg.data.save_dir = str(folder)
+    original = ImageDAAMEngine.forward_backward
+    left = [step]
+
+    def forward_backward(self, data):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return original(self, data)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(ImageDAAMEngine, 'forward_backward', forward_backward)
+        adapt(cfg)
+    cfg.model.resume = 'auto'
+    return cfg
+
+
+def weights(folder):
+    path = folder / 'checkpoints' / 'selected.pth'
+    return torch.load(path, weights_only=True)['state_dict']
+
+
+def test_auto_goes_on_to_the_same_bits(whole, tmp_path, monkeypatch):
+    cfg, results = whole
+    resumed = killed(cfg, tmp_path / 'log', monkeypatch)
+    resumed.data.workers = 2
+    assert adapt(resumed) == results
+    expected, found = weights(cfg.save_dir), weights(tmp_path / 'log')
+    assert all(torch.equal(found[k], expected[k]) for k in expected)
+
+
+def test_auto_without_a_run_is_a_fresh_start(whole, tmp_path):
+    cfg, results = whole
+    cfg = cfg.clone()
+    cfg.data.save_dir, cfg.model.resume = str(tmp_path / 'log'), 'auto'
+    assert adapt(cfg) == results
+
+
+def test_a_complete_run_is_left_alone(whole, caplog):
+    cfg, results = whole
+    cfg = cfg.clone()
+    cfg.model.resume = 'auto'
+    path = cfg.save_dir / 'checkpoints' / 'last.pth'
+    before = path.stat().st_mtime_ns
+    with caplog.at_level(logging.INFO):
+        assert adapt(cfg) == results
+    assert 'nothing is left to train' in caplog.text
+    assert path.stat().st_mtime_ns == before
+
+
+def test_other_settings_or_labels_are_refused(whole, tmp_path, monkeypatch):
+    cfg, _ = whole
+    resumed = killed(cfg, tmp_path / 'log', monkeypatch)
+    before = (tmp_path / 'log' / 'results.json').read_bytes()
+    other = resumed.clone()
+    other.train.lr = 0.5
+    with pytest.raises(InputError, match=r'train\.lr \(was 0\.001, is 0\.5\)'):
+        adapt(other)
+    assert (tmp_path / 'log' / 'results.json').read_bytes() == before
+
+
+def test_more_rounds_than_the_run_had(whole, tmp_path):
+    cfg, _ = whole
+    longer = cfg.clone()
+    longer.data.save_dir = str(tmp_path / 'longer')
+    longer.train.rounds = 2
+    expected = adapt(longer)
+    grown = cfg.clone()
+    grown.data.save_dir = str(tmp_path / 'grown')
+    adapt(grown)
+    grown.train.rounds, grown.model.resume = 2, 'auto'
+    assert adapt(grown) == expected
+    stored = json.loads((tmp_path / 'grown' / 'results.json').read_text())
+    assert stored == expected
+
+
+def run_and_resumed(cfg, folder, monkeypatch, step):
+    """The same settings in one go, and killed in a step and resumed."""
+    cfg = cfg.clone()
+    cfg.data.save_dir = str(folder / 'whole')
+    expected = adapt(cfg)
+    resumed = killed(cfg, folder / 'parts', monkeypatch, step)
+    assert adapt(resumed) == expected
+    assert_equal_runs(folder / 'whole', folder / 'parts')
+    return expected
+
+
+def assert_equal_runs(one, other):
+    for name in ('results.json', 'rounds.jsonl'):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    expected, found = weights(one), weights(other)
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[k], expected[k]) for k in expected)
+
+
+@pytest.fixture
+def choosing(tmp_path):
+    cfg = tiny_config(tmp_path)
+    cfg.train.rounds, cfg.train.select = 2, 'health'
+    return cfg
+
+
+# Steps of an epoch: 11. Round 1 is trained in 12 to 22.
+@pytest.mark.parametrize('step', (15, 26))
+def test_the_selected_round_survives(choosing, tmp_path, monkeypatch, step):
+    result = run_and_resumed(choosing, tmp_path, monkeypatch, step)
+    assert [row['stage'] for row in result['rows']].count('final') == 1
+    text = (tmp_path / 'parts' / 'rounds.jsonl').read_text()
+    assert all('score' in json.loads(line) for line in text.splitlines())
+
+
+@pytest.mark.parametrize('method', ('write_selected', 'write_checkpoint'))
+@pytest.mark.parametrize('before', (True, False))
+@pytest.mark.parametrize('done', (2, 3))
+def test_killed_while_a_round_ends(
+    choosing, tmp_path, monkeypatch, method, before, done
+):
+    """Round 1 or 2 is scored; its files are not all written."""
+    choosing.data.save_dir = str(tmp_path / 'whole')
+    expected = adapt(choosing)
+    cfg = choosing.clone()
+    cfg.data.save_dir = str(tmp_path / 'parts')
+    original = getattr(RunFolder, method)
+
+    def write(self, state):
+        now = state['epoch'] == done and state['recorded']
+        if not (now and before):
+            original(self, state)
+        if now:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, method, write)
+        # A round that is not chosen has no selected.pth to write.
+        with contextlib.suppress(Killed):
+            adapt(cfg)
+    cfg.model.resume = 'auto'
+    assert adapt(cfg) == expected
+    assert_equal_runs(tmp_path / 'whole', tmp_path / 'parts')
+
+
+def test_a_folder_target_goes_on(tmp_path, monkeypatch):
+    """Its images lie outside data.root, and nothing is scored on it."""
+    cfg = tiny_config(tmp_path)
+    for camera in (1, 2):
+        for i in range(16):
+            path = tmp_path / 'crops' / f'cam{camera}' / f'{i}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(i % 8, camera, i).save(path)
+    cfg.data.target_folder = [str(tmp_path / 'crops')]
+    cfg.train.rounds = 2
+    assert run_and_resumed(cfg, tmp_path, monkeypatch, 26)['rows'] == []
+
+
+def test_a_model_without_its_source_goes_on(whole, tmp_path, monkeypatch):
+    trained, _ = whole
+    cfg = tiny_config(tmp_path)
+    for i in range(16):
+        path = tmp_path / 'crops' / f'cam{i % 2}' / f'{i}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(i // 2, i % 2, i).save(path)
+    cfg.data.target_folder, cfg.data.sources = [str(tmp_path / 'crops')], []
+    cfg.model.load_weights = str(trained.save_dir)
+    cfg.train.pretrain_epoch, cfg.loss.daam.weight_reid_t = 0, 1.0
+    cfg.train.rounds = 2
+    run_and_resumed(cfg, tmp_path, monkeypatch, 3)

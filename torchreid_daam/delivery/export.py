@@ -1,0 +1,198 @@
+"""One model, one file, and the proof that both give the same vectors."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from torchreid_daam.delivery import parity, precision, timing
+from torchreid_daam.delivery.graph import (
+    Embedding,
+    to_onnx,
+    to_torchscript,
+)
+from torchreid_daam.delivery.metadata import (
+    describe,
+    for_trackers,
+    input_output,
+    metadata_path,
+)
+from torchreid_daam.delivery.naming import file_name
+from torchreid_daam.delivery.proof import (
+    Material,
+    Options,
+    check_scores,
+    image_pools,
+    own_rounding,
+    reference_of,
+    scores_of,
+)
+from torchreid_daam.delivery.runtime import (
+    Extractor,
+    open_file,
+    require_packages,
+)
+from torchreid_daam.errors import InputError, one_line
+from torchreid_daam.model import DAAM
+from torchreid_daam.runs.files import atomic, write_json
+
+TIMED_BATCHES = (1, 32)
+
+
+class Exported(NamedTuple):
+    """The file that was written and what its metadata says."""
+
+    path: Path
+    metadata: dict[str, Any]
+
+
+def export(
+    model: DAAM,
+    folder: str | os.PathLike,
+    options: Options,
+    material: Material,
+    facts: dict[str, Any],
+) -> Exported:
+    """Writes a model as a file once the file has proved itself.
+
+    Args:
+        model: in eval mode, on the CPU.
+        folder: where the file and its metadata go.
+        options: what is asked for.
+        material: images for the proof; random ones are always added.
+        facts: more entries of the metadata.
+
+    Raises:
+        InputError: if a name, a package or the folder won't do, or fewer
+            bits change mAP by more than ``MAX_CHANGE`` without ``force``.
+        ParityError: if the file does not answer as the model does. Nothing
+            is written then, and an earlier file stays as it is.
+    """
+    backbone = model.backbone_name
+    name = file_name(backbone, options.run, options.precision, options.format)
+    _check(options, material)
+    path = claimed(folder) / name
+    reference = reference_of(model, options)
+    content, plain = _build(model, options, material)
+    try:
+        exported = open_file(options.format, content)
+    except Exception as error:  # each runtime has kinds of its own
+        raise parity.ParityError(f'{name}: {one_line(error)}') from error
+    pools = image_pools(options, material)
+    rows = parity.compare(reference, exported, pools, options.normalize)
+    if options.precision == 'fp32':
+        try:
+            parity.check_tolerance(rows)
+        except parity.ParityError as error:
+            own = own_rounding(model, reference, options, pools)
+            raise parity.ParityError(
+                f"{error}; the model's own float32 vectors differ by "
+                f'{own:.1e} from its float64 ones'
+            ) from None
+    scores = scores_of(reference, exported, material.tests)
+    check_scores(scores, options)
+    metadata = describe(
+        name,
+        content,
+        options.format,
+        {
+            'kind': options.format,
+            'precision': options.precision,
+            **for_trackers(backbone, options.incoming),
+            'architecture': dict(model.architecture),
+            **input_output(
+                options.incoming,
+                options.trained,
+                model.architecture['embed_dim'],
+                list(options.mean),
+                list(options.std),
+                options.normalize,
+            ),
+            **facts,
+            'parity': [row._asdict() for row in rows],
+            'mAP': scores,
+            'forced': options.force,
+        },
+    )
+    if plain is not None:
+        metadata['against_fp32'] = _against(plain, exported, content, options)
+    try:
+        with atomic(path) as file:
+            file.write(content)
+        write_json(metadata_path(path), metadata)
+    except OSError as error:
+        raise InputError(f'{path}: {error.strerror}; not written') from None
+    return Exported(path, metadata)
+
+
+def claimed(folder: str | os.PathLike) -> Path:
+    """A folder that can be written to, made if need be."""
+    folder = Path(folder).expanduser()
+    probe = folder / f'.{secrets.token_hex(4)}.tmp'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f'--output={folder}: {error.strerror}; a folder that can be '
+            'written to is needed'
+        ) from None
+    return folder
+
+
+def _check(options: Options, material: Material) -> None:
+    if options.format == 'onnx':
+        require_packages('onnx', 'onnxruntime')
+    if options.precision == 'fp32':
+        return
+    key = f'--precision {options.precision}'
+    if options.format != 'onnx':
+        raise InputError(f'{key}: allowed with --format onnx alone')
+    if options.precision == 'int8' and material.images is None:
+        raise InputError(
+            f"{key}: needs the target's training images to calibrate on, "
+            'and they are not to be had'
+        )
+    if not material.tests and not options.force:
+        raise InputError(
+            f'{key}: no labelled images to measure the change of mAP on; '
+            '--force writes the file unmeasured'
+        )
+
+
+def _build(
+    model: DAAM, options: Options, material: Material
+) -> tuple[bytes, bytes | None]:
+    """The file, and the fp32 one it was made from where it is another."""
+    resize_to = options.trained
+    if options.incoming == options.trained:
+        resize_to = None
+    embedding = Embedding(model, resize_to, options.normalize)
+    if options.format == 'torchscript':
+        return to_torchscript(embedding, options.incoming), None
+    plain = to_onnx(embedding, options.incoming)
+    if options.precision == 'fp16':
+        return precision.to_fp16(plain), plain
+    if options.precision == 'int8':
+        images = material.images[: precision.CALIBRATION_IMAGES]
+        return precision.to_int8(plain, images), plain
+    return plain, None
+
+
+def _against(
+    plain: bytes, exported: Extractor, content: bytes, options: Options
+) -> dict[str, Any]:
+    """Size and speed beside the fp32 file."""
+    pool = image_pools(options, Material())['random']
+    extractors = {'fp32': open_file('onnx', plain), 'file': exported}
+    found: dict[str, Any] = {'bytes': [len(plain), len(content)]}
+    for batch in TIMED_BATCHES:
+        images = pool[np.arange(batch) % len(pool)]
+        times = timing.measure(extractors, images)
+        found[f'ms_batch_{batch}'] = [
+            float(np.median(times[name])) for name in extractors
+        ]
+    return found

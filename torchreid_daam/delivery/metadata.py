@@ -1,0 +1,116 @@
+"""What stands beside an exported file, for people and for trackers."""
+
+import hashlib
+import importlib.metadata
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torchreid_daam.delivery.graph import BATCH, INPUT, OPSET, OUTPUT, Size
+from torchreid_daam.delivery.naming import BOXMOT_BACKBONES
+
+FORMAT = 1
+PACKAGES = (
+    'torchreid-daam',
+    'torchreid',
+    'torch',
+    'onnx',
+    'onnxruntime',
+)
+LICENCE = (
+    'torchreid_daam and torchreid are MIT-licensed. The weights are bound '
+    'to the terms of the data sets they were trained on, named under '
+    '"data", and to those of the pretrained weights they started from; '
+    'most person re-identification data allows research only.'
+)
+
+
+def metadata_path(path: Path) -> Path:
+    """``<file>.metadata.json``, where BoxMOT 25 looks for it."""
+    return path.with_name(f'{path.name}.metadata.json')
+
+
+def input_output(
+    incoming: Size,
+    trained: Size,
+    dim: int,
+    mean: list[float],
+    std: list[float],
+    normalized: bool,
+) -> dict[str, Any]:
+    """How images have to come in and what comes out."""
+    return {
+        'input': {
+            'name': INPUT,
+            'dtype': 'float32',
+            'shape': [BATCH, 3, *incoming],
+            'colour_order': 'RGB',
+            'range': 'pixels / 255, then (x - mean) / std by channel',
+            'mean': mean,
+            'std': std,
+            'resized_in_graph_to': None if incoming == trained else trained,
+        },
+        'output': {
+            'name': OUTPUT,
+            'dtype': 'float32',
+            'shape': [BATCH, dim],
+            'l2_normalized': normalized,
+        },
+    }
+
+
+def for_trackers(backbone: str, incoming: Size) -> dict[str, Any]:
+    """The keys that BoxMOT reads, and what it makes of the file.
+
+    ``model_name`` ends in ``_daam``, which no tracker knows: so none builds
+    a plain backbone in its place. An ONNX file runs as it is.
+    """
+    note = 'BoxMOT runs this file as it is, at the size of its input'
+    if backbone not in BOXMOT_BACKBONES:
+        note += f'; it has no backbone of the name {backbone}'
+    return {
+        'model_name': f'{backbone}_daam',
+        'preprocess': 'resize',
+        'model_kwargs': {'img_size': list(incoming)},
+        'boxmot': {
+            'knows_backbone': backbone in BOXMOT_BACKBONES,
+            'note': note,
+        },
+    }
+
+
+def versions(format_: str) -> dict[str, Any]:
+    """Of what wrote and checked the file."""
+    found: dict[str, Any] = {'onnx_opset': OPSET}
+    for name in PACKAGES:
+        if format_ != 'onnx' and name.startswith('onnx'):
+            continue
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    if format_ != 'onnx':
+        del found['onnx_opset']
+    return found
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Of a file, as hexadecimal digits."""
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def describe(
+    name: str, content: bytes, format_: str, more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the ``.metadata.json`` holds: the file's own marks, then more."""
+    return {
+        'format': FORMAT,
+        'file': name,
+        'bytes': len(content),
+        'sha256': hashlib.sha256(content).hexdigest(),
+        **more,
+        'versions': versions(format_),
+        'licence': LICENCE,
+    }

@@ -1,0 +1,48 @@
+"""An export in some lines of text."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torchreid_daam.delivery.export import Exported
+
+
+def report(exported: Exported) -> str:
+    """What the command prints, from what the metadata holds."""
+    told = exported.metadata
+    megabytes = told['bytes'] / 1e6
+    lines = [
+        'images  batch  largest difference  smallest cosine',
+        *(_parity_line(row) for row in told['parity']),
+    ]
+    for row in told['mAP']:
+        lines.append(
+            f'mAP on {row["dataset"]}: {row["model"]:.2f} by the model, '
+            f'{row["file"]:.2f} by the file ({row["change"]:+.3f})'
+        )
+    if not told['mAP']:
+        note = told['data'].get('note', 'left out by --no-map')
+        lines.append(f'mAP: not measured ({note})')
+    if 'against_fp32' in told:
+        lines += _against_lines(told['against_fp32'], told['precision'])
+    size = 'x'.join(map(str, told['input']['shape'][2:]))
+    lines.append(f'{exported.path} ({megabytes:.1f} MB, input {size})')
+    return '\n'.join(lines)
+
+
+def _parity_line(row: Mapping[str, Any]) -> str:
+    return (
+        f'{row["images"]:6}  {row["batch"]:5}  '
+        f'{row["max_difference"]:18.1e}  {row["min_cosine"]:15.9f}'
+    )
+
+
+def _against_lines(against: Mapping[str, Any], precision: str) -> list[str]:
+    plain, file = (value / 1e6 for value in against['bytes'])
+    lines = [f'size: {file:.2f} MB, fp32 {plain:.2f} MB']
+    for key, (before, after) in against.items():
+        if key.startswith('ms_batch_'):
+            lines.append(
+                f'batch {key.rsplit("_", 1)[1]}: {after:.2f} ms by '
+                f'{precision}, {before:.2f} ms by fp32'
+            )
+    return lines

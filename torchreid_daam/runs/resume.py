@@ -1,0 +1,136 @@
+"""What a run goes on from: finding a checkpoint, and whether it fits."""
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torchreid_daam.config.values import RESUME_KEYS
+from torchreid_daam.errors import InputError
+from torchreid_daam.runs.checkpoint import FORMAT, read_checkpoint
+from torchreid_daam.runs.folder import CHECKPOINTS
+from torchreid_daam.runs.history import CheckpointHistory
+
+logger = logging.getLogger('torchreid_daam')
+KEY = 'model.resume'
+AUTO = 'auto'
+
+
+def find_checkpoint(value: str, save_dir: str, stock: bool = False) -> str:
+    """The file that ``model.resume`` means; '' = a fresh start.
+
+    Args:
+        value: a file; a run's folder, for its newest readable checkpoint;
+            or ``auto``, for that of ``save_dir`` if there is one.
+        save_dir: the run's folder.
+        stock: look for the checkpoints of torchreid's engines.
+
+    Raises:
+        InputError: if nothing is there, or nothing can be read.
+    """
+    if not value:
+        return ''
+    folder = Path(save_dir if value == AUTO else value).expanduser()
+    if value != AUTO and not folder.is_dir():
+        return value
+    files = _stock_files(folder) if stock else _own_files(folder)
+    broken = None
+    for path in files:
+        try:
+            read_checkpoint(path, KEY)
+        except InputError as error:
+            logger.warning('%s; the one before it is tried', error)
+            broken = error
+        else:
+            logger.info('%s=%s: going on from %s', KEY, value, path)
+            return str(path)
+    if broken is not None:
+        raise InputError(
+            f'{KEY}={value}: none of {len(files)} checkpoints in {folder} '
+            f'can be read; the first one: {broken}'
+        )
+    if value != AUTO:
+        raise InputError(f'{KEY}={value}: no checkpoint in this folder')
+    logger.info('%s=auto: no checkpoint in %s, a fresh start', KEY, folder)
+    return ''
+
+
+def _own_files(folder: Path) -> list[Path]:
+    below = folder / CHECKPOINTS
+    return CheckpointHistory(
+        below if below.is_dir() else folder
+    ).newest_first()
+
+
+def _stock_files(folder: Path) -> list[Path]:
+    numbered = {
+        int(match[1]): path
+        for path in (folder / 'model').glob('model.pth.tar-*')
+        if (match := re.search(r'-(\d+)$', path.name))
+    }
+    return [numbered[epoch] for epoch in sorted(numbered, reverse=True)]
+
+
+def check_origin(
+    path: str, state: Mapping[str, Any], origin: Mapping[str, Any]
+) -> None:
+    """Checks that a checkpoint is of the run that goes on.
+
+    Args:
+        path: the file, for the message.
+        state: its content.
+        origin: ``config`` (settings by key) and digests of the data.
+
+    Raises:
+        InputError: naming the keys that differ.
+    """
+    if state.get('format') != FORMAT or 'origin' not in state:
+        raise InputError(
+            f'{KEY}={path}: not a checkpoint of a run of this version '
+            f'(format {state.get("format")}, {FORMAT} expected); its weights '
+            'may serve as model.load_weights'
+        )
+    there = dict(state['origin'])
+    config, own = there.pop('config', {}), dict(origin)
+    settings = own.pop('config')
+    fixed = (config.keys() | settings.keys()) - set(RESUME_KEYS)
+    differ = sorted(k for k in fixed if config.get(k) != settings.get(k))
+    if differ:
+        shown = ', '.join(
+            f'{key} (was {config.get(key)!r}, is {settings.get(key)!r})'
+            for key in differ[:5]
+        )
+        more = f' and {len(differ) - 5} more' if len(differ) > 5 else ''
+        raise InputError(
+            f'{KEY}={path}: that run had other settings: {shown}{more}'
+        )
+    for name, value in own.items():
+        if there.get(name) != value:
+            raise InputError(
+                f'{KEY}={path}: that run had other {name}; files or labels '
+                'below data.root have changed'
+            )
+    _check_rounds(path, state, config, settings)
+
+
+def _check_rounds(
+    path: str,
+    state: Mapping[str, Any],
+    config: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> None:
+    """More rounds may follow, where they don't change those before."""
+    old, new = config['train.rounds'], settings['train.rounds']
+    begun = state['round']
+    if new < begun:
+        raise InputError(
+            f'{KEY}={path}: round {begun} has begun; train.rounds={new} has '
+            'to be at least as much'
+        )
+    if old != new and settings['loss.daam.domain_loss'] == 'grl':
+        raise InputError(
+            f'{KEY}={path}: train.rounds was {old}, is {new}; with '
+            'loss.daam.domain_loss grl it has to stay, the warm-up runs over '
+            'all rounds'
+        )
