@@ -162,8 +162,8 @@ def start(tmp_path_factory):
 def test_no_target_identity_enters(module, start, tmp_path, monkeypatch):
     built = run.build_datamanager
 
-    def scrambled(cfg):
-        found = built(cfg)
+    def scrambled(*args):
+        found = built(*args)
         data = found.train_loader_t.dataset
         data.data = [(p, -7, cam, d) for p, _, cam, d in data.data]
         return found

@@ -372,7 +372,7 @@ def test_other_failures_are_not_swallowed(root, tmp_path, monkeypatch):
     def broken(cfg):
         raise RuntimeError('a bug')
 
-    monkeypatch.setattr('torchreid_daam.cli.adapt', broken)
+    monkeypatch.setattr('torchreid_daam.commands.adapt', broken)
     with pytest.raises(RuntimeError, match='a bug'):
         adapt_main(arguments(root, save_dir=tmp_path / 'run'))
 

@@ -598,7 +598,8 @@ def test_a_data_set_that_is_gone(run, command, tmp_path):
 def test_calibration_travels_with_the_model(run, command, tmp_path):
     moved = copy_of(run, tmp_path / 'moved')
     table = {'threshold': 0.41, 'false_accept_rate': 0.01}
-    (moved / 'calibration.json').write_text(json.dumps(table))
+    path = moved / 'checkpoints' / 'calibration.json'
+    path.write_text(json.dumps(table))
     assert command(moved, '--no-map')[0] == 0
     told = metadata(moved / 'export' / 'resnet_tiny_daam_moved.onnx')
     assert told['calibration'] == table

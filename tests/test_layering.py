@@ -24,20 +24,35 @@ LEVELS = {
     'data.samplers': 0,
     'data.domains': 0,
     'data.reading': 0,
+    'data.style': 0,
+    'data.survey': 0,
+    'data.tree': 0,
     'runs': 0,
+    'tracklets': 0,
+    'cluster_search': 1,
     'model': 1,
+    'data.folder': 1,
     'data.scan': 1,
     'data.synthetic': 1,
     'evaluation': 1,
     'engine': 2,
     'delivery': 2,
     'registry': 3,
+    'building': 4,
+    'check': 4,
     'checks': 4,
+    'datamanager': 4,
+    'derived': 4,
+    'outcome': 4,
     'stock': 4,
     'run': 4,
+    'use': 4,
     'plan': 4,
+    'preflight': 4,
     'export_run': 4,
     'cli': 5,
+    'arguments': 5,
+    'commands': 5,
     '': 5,
     '__main__': 5,
 }
@@ -51,7 +66,7 @@ OPEN = (
     'delivery',
 )
 FORBIDDEN = {'engine': ('model', 'recipe')}
-MAY_PRINT = ('run', 'cli', 'plan')
+MAY_PRINT = ('run', 'cli', 'commands', 'plan')
 PRIVATE_NAMES = ('__model_factory', '__image_datasets', '__video_datasets')
 
 

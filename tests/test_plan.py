@@ -7,7 +7,7 @@ import torch
 
 from tiny import tiny_config
 from torchreid_daam import build_daam
-from torchreid_daam.plan import _duration, describe_plan
+from torchreid_daam.plan import describe_plan, duration
 from torchreid_daam.run import prepare
 
 
@@ -59,4 +59,4 @@ def test_a_test(cfg, tmp_path):
     ('seconds', 'text'), [(61, '61 s'), (600, '10 min'), (9000, '2.5 h')]
 )
 def test_duration(seconds, text):
-    assert _duration(seconds) == text
+    assert duration(seconds) == text

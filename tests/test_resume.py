@@ -1,17 +1,20 @@
 """runs/resume.py, and a whole run that goes on: model.resume."""
 
+import contextlib
 import json
 import logging
 
 import pytest
 import torch
 
+from layouts import picture
 from tiny import tiny_config
 from torchreid_daam import adapt
 from torchreid_daam.config import flatten, get_default_config
 from torchreid_daam.engine import ImageDAAMEngine
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.checkpoint import FORMAT
+from torchreid_daam.runs.folder import RunFolder
 from torchreid_daam.runs.history import CheckpointHistory
 from torchreid_daam.runs.resume import check_origin, find_checkpoint
 
@@ -247,3 +250,95 @@ def test_more_rounds_than_the_run_had(whole, tmp_path):
     assert adapt(grown) == expected
     stored = json.loads((tmp_path / 'grown' / 'results.json').read_text())
     assert stored == expected
+
+
+def run_and_resumed(cfg, folder, monkeypatch, step):
+    """The same settings in one go, and killed in a step and resumed."""
+    cfg = cfg.clone()
+    cfg.data.save_dir = str(folder / 'whole')
+    expected = adapt(cfg)
+    resumed = killed(cfg, folder / 'parts', monkeypatch, step)
+    assert adapt(resumed) == expected
+    assert_equal_runs(folder / 'whole', folder / 'parts')
+    return expected
+
+
+def assert_equal_runs(one, other):
+    for name in ('results.json', 'rounds.jsonl'):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    expected, found = weights(one), weights(other)
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[k], expected[k]) for k in expected)
+
+
+@pytest.fixture
+def choosing(tmp_path):
+    cfg = tiny_config(tmp_path)
+    cfg.train.rounds, cfg.train.select = 2, 'health'
+    return cfg
+
+
+# Steps of an epoch: 11. Round 1 is trained in 12 to 22.
+@pytest.mark.parametrize('step', (15, 26))
+def test_the_selected_round_survives(choosing, tmp_path, monkeypatch, step):
+    result = run_and_resumed(choosing, tmp_path, monkeypatch, step)
+    assert [row['stage'] for row in result['rows']].count('final') == 1
+    text = (tmp_path / 'parts' / 'rounds.jsonl').read_text()
+    assert all('score' in json.loads(line) for line in text.splitlines())
+
+
+@pytest.mark.parametrize('method', ('write_selected', 'write_checkpoint'))
+@pytest.mark.parametrize('before', (True, False))
+@pytest.mark.parametrize('done', (2, 3))
+def test_killed_while_a_round_ends(
+    choosing, tmp_path, monkeypatch, method, before, done
+):
+    """Round 1 or 2 is scored; its files are not all written."""
+    choosing.data.save_dir = str(tmp_path / 'whole')
+    expected = adapt(choosing)
+    cfg = choosing.clone()
+    cfg.data.save_dir = str(tmp_path / 'parts')
+    original = getattr(RunFolder, method)
+
+    def write(self, state):
+        now = state['epoch'] == done and state['recorded']
+        if not (now and before):
+            original(self, state)
+        if now:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, method, write)
+        # A round that is not chosen has no selected.pth to write.
+        with contextlib.suppress(Killed):
+            adapt(cfg)
+    cfg.model.resume = 'auto'
+    assert adapt(cfg) == expected
+    assert_equal_runs(tmp_path / 'whole', tmp_path / 'parts')
+
+
+def test_a_folder_target_goes_on(tmp_path, monkeypatch):
+    """Its images lie outside data.root, and nothing is scored on it."""
+    cfg = tiny_config(tmp_path)
+    for camera in (1, 2):
+        for i in range(16):
+            path = tmp_path / 'crops' / f'cam{camera}' / f'{i}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(i % 8, camera, i).save(path)
+    cfg.data.target_folder = [str(tmp_path / 'crops')]
+    cfg.train.rounds = 2
+    assert run_and_resumed(cfg, tmp_path, monkeypatch, 26)['rows'] == []
+
+
+def test_a_model_without_its_source_goes_on(whole, tmp_path, monkeypatch):
+    trained, _ = whole
+    cfg = tiny_config(tmp_path)
+    for i in range(16):
+        path = tmp_path / 'crops' / f'cam{i % 2}' / f'{i}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(i // 2, i % 2, i).save(path)
+    cfg.data.target_folder, cfg.data.sources = [str(tmp_path / 'crops')], []
+    cfg.model.load_weights = str(trained.save_dir)
+    cfg.train.pretrain_epoch, cfg.loss.daam.weight_reid_t = 0, 1.0
+    cfg.train.rounds = 2
+    run_and_resumed(cfg, tmp_path, monkeypatch, 3)

@@ -20,8 +20,9 @@ from torchreid_daam.config import merge_options
 from torchreid_daam.data import scan
 from torchreid_daam.data.scan import MEMORY, find_bad_images
 from torchreid_daam.data.seeded import source_items, target_items
+from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.errors import InputError
-from torchreid_daam.run import build_datamanager, prepare
+from torchreid_daam.run import prepare
 
 TRAIN = 'bounding_box_train'
 

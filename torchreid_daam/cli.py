@@ -4,23 +4,11 @@ import argparse
 import logging
 import signal
 import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
-from yacs.config import CfgNode as CN
-
-from torchreid_daam.config import (
-    flatten,
-    get_default_config,
-    merge_file,
-    merge_options,
-)
+from torchreid_daam.commands import COMMANDS
 from torchreid_daam.delivery.parity import ParityError
-from torchreid_daam.delivery.precision import PRECISIONS
-from torchreid_daam.delivery.runtime import SUFFIXES
-from torchreid_daam.delivery.summary import report
 from torchreid_daam.errors import (
     InputError,
     RunFailed,
@@ -28,10 +16,6 @@ from torchreid_daam.errors import (
     plain_message,
     worker_died,
 )
-from torchreid_daam.export_run import Wish, export_run
-from torchreid_daam.plan import describe_plan
-from torchreid_daam.run import adapt
-from torchreid_daam.runs.console import logged
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,117 +37,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument('--version', action='version', version=__version__)
     commands = parser.add_subparsers(dest='command', required=True)
-    _add_adapt_arguments(
-        commands.add_parser('adapt', help='train, adapt or evaluate a model')
-    )
-    _add_export_arguments(
-        commands.add_parser('export', help='write a model as ONNX or so')
-    )
-    return _guarded(lambda: _chosen(parser.parse_args(arguments)))
+    for name, (text, add_arguments, _) in COMMANDS.items():
+        add_arguments(commands.add_parser(name, help=text))
+    return _guarded(lambda: _run(parser.parse_args(arguments)))
 
 
-def _chosen(args: argparse.Namespace) -> None:
-    {'adapt': _adapt, 'export': _export}[args.command](args)
+def _run(args: argparse.Namespace) -> None:
+    COMMANDS[args.command][2](args)
+
+
+def command_main(name: str, arguments: Sequence[str] | None = None) -> int:
+    """A door of ``projects/daam``: one command without its name."""
+    text, add_arguments, action = COMMANDS[name]
+    parser = _Parser(description=f'{text[0].upper()}{text[1:]}.')
+    add_arguments(parser)
+    return _guarded(lambda: action(parser.parse_args(arguments)))
 
 
 def adapt_main(arguments: Sequence[str] | None = None) -> int:
-    """``projects/daam/main.py``: the adapt command without its name."""
-    parser = _Parser(description='Adapts a re-identification model by DAAM.')
-    _add_adapt_arguments(parser)
-    return _guarded(lambda: _adapt(parser.parse_args(arguments)))
+    """``projects/daam/main.py``: the adapt command."""
+    return command_main('adapt', arguments)
 
 
 def export_main(arguments: Sequence[str] | None = None) -> int:
-    """``projects/daam/export.py``: the export command without its name."""
-    parser = _Parser(description='Writes a model as ONNX or TorchScript.')
-    _add_export_arguments(parser)
-    return _guarded(lambda: _export(parser.parse_args(arguments)))
-
-
-def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add('source', metavar='RUN_OR_CHECKPOINT', help="a run's folder or a file")
-    add('--format', choices=sorted(SUFFIXES), default='onnx')
-    add('--precision', choices=PRECISIONS, default='fp32')
-    add('--input-size', default='', metavar='HxW', help='of incoming images')
-    add(
-        '--model-size',
-        default='',
-        metavar='HxW',
-        help='of training images, for a checkpoint without its run',
-    )
-    add('--normalize', action='store_true', help='vectors of length 1')
-    add('--name', default='', help="in the file name; the run's by default")
-    add('--output', default='', metavar='FOLDER', help='RUN/export by default')
-    add('--root', default='', help='folder of the data sets')
-    add('--no-map', action='store_true', help='measure no change of mAP')
-    add('--force', action='store_true', help='write fp16, int8 at any mAP')
-
-
-def _export(args: argparse.Namespace) -> None:
-    wish = {name: getattr(args, name) for name in Wish._fields}
-    print(report(export_run(Wish(**wish))))
-
-
-def _add_adapt_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add('--config-file', default='', help='YAML file of settings')
-    add('-s', '--sources', nargs='+', help='labelled data sets')
-    add('-t', '--targets', nargs='+', help='unlabelled data sets')
-    add('--transforms', nargs='+', help='augmentation')
-    add('--root', default='', help='folder of the data sets')
-    add(
-        '--dry-run',
-        action='store_true',
-        help='show settings, data, steps and expected time; train nothing',
-    )
-    add(
-        'opts',
-        nargs=argparse.REMAINDER,
-        help='settings as pairs: train.lr 0.01 ...; see docs/config.md',
-    )
-
-
-def _adapt(args: argparse.Namespace) -> None:
-    if '--dry-run' in args.opts:  # argparse gives the pairs all that follows
-        args.opts.remove('--dry-run')
-        args.dry_run = True
-    cfg = _settings(args)
-    if args.dry_run:
-        print(describe_plan(cfg))
-        return
-    name = 'test' if cfg.test.evaluate else 'train'
-    stamp = time.strftime('%Y-%m-%d-%H-%M-%S')
-    with logged(Path(cfg.data.save_dir) / f'{name}.log-{stamp}'):
-        adapt(cfg)
-
-
-def _settings(args: argparse.Namespace) -> CN:
-    """Defaults, then the file, then named arguments, then pairs."""
-    cfg = get_default_config()
-    known = flatten(cfg)
-    options = list(args.opts)
-    if args.config_file:
-        merge_file(cfg, args.config_file)
-    if args.root:
-        cfg.data.root = args.root
-    for name in ('sources', 'targets', 'transforms'):
-        values = getattr(args, name)
-        if values is None:
-            continue
-        # `-s a b train.lr 0.1`: the pairs belong to the settings.
-        end = next(
-            (i for i, value in enumerate(values) if value in known),
-            len(values),
-        )
-        options = values[end:] + options
-        if values[:end]:
-            cfg.data[name] = values[:end]
-    for option in options[::2]:
-        if option.startswith('--'):
-            raise InputError(f'{option}: has to stand before the settings')
-    merge_options(cfg, options)
-    return cfg
+    """``projects/daam/export.py``: the export command."""
+    return command_main('export', arguments)
 
 
 def _guarded(action) -> int:

@@ -17,8 +17,14 @@ from torch import nn
 from torchreid_daam.data.domains import Domains
 from torchreid_daam.data.paired import joint_batch
 from torchreid_daam.data.samplers import Order, random_order
+from torchreid_daam.errors import RunFailed
 from torchreid_daam.evaluation.engine import EvaluatingEngine
 from torchreid_daam.evaluation.health import round_figures
+from torchreid_daam.evaluation.selection import (
+    REFUSED,
+    Selector,
+    health_score,
+)
 from torchreid_daam.guards import StepGuard, check_weights
 from torchreid_daam.pseudo_labels import PseudoLabels, agreement
 from torchreid_daam.randomness import key_generator, key_seed, seed_all
@@ -79,6 +85,11 @@ class ImageDAAMEngine(EvaluatingEngine):
         seed: of all keyed randomness.
         persistent_workers: keep loading processes from epoch to epoch.
         cache: ``ram`` keeps decoded images in memory.
+        observer: None, or ``(round, model, domains, features, labels,
+            previous) -> {name: figure}``, which only looks; see
+            :class:`~torchreid_daam.evaluation.probe.Observer`.
+        selector: which round's model becomes ``selected.pth``; see
+            :class:`~torchreid_daam.evaluation.selection.Selector`.
         folder: where rows, labels and checkpoints go; by default the
             ``save_dir`` of :meth:`run`.
 
@@ -110,6 +121,8 @@ class ImageDAAMEngine(EvaluatingEngine):
         seed: int = 1,
         persistent_workers: bool = False,
         cache: str = 'none',
+        observer: Callable[..., dict[str, Any]] | None = None,
+        selector: Selector | None = None,
         folder: RunFolder | None = None,
     ) -> None:
         domains = Domains(
@@ -139,6 +152,8 @@ class ImageDAAMEngine(EvaluatingEngine):
         self.labeller = labeller
         self.terms = terms
         self.guard = guard or StepGuard()
+        self.observer = observer
+        self.selector = selector or Selector()
         self.stop_agreement = stop_agreement
         self.head_init = head_init
         self.labels: PseudoLabels | None = None
@@ -255,9 +270,28 @@ class ImageDAAMEngine(EvaluatingEngine):
         )
         self.folder.write_round(
             round_,
-            {'epoch': self.epoch, **round_figures(self.labels, previous)},
+            {'epoch': self.epoch, **self._figures(round_, features, previous)},
         )
         self._restart(round_, features)
+
+    def _figures(
+        self, round_: int, features: np.ndarray, previous: PseudoLabels | None
+    ) -> dict[str, Any]:
+        if self.observer is None:
+            return round_figures(self.labels, previous)
+        with self.averaged():
+            figures = self.observer(
+                round_,
+                self.model,
+                self.domains,
+                features,
+                self.labels,
+                previous,
+            )
+        for name, value in figures.items():
+            if isinstance(value, int | float):
+                self.writer.add_scalar(f'Health/{name}', value, round_)
+        return figures
 
     def _restart(self, round_: int, features: np.ndarray) -> None:
         """A round starts with its labels, a new head and no momentum."""
@@ -404,7 +438,8 @@ class ImageDAAMEngine(EvaluatingEngine):
         """Writes the run's checkpoints, torchreid's keys and ours.
 
         ``last`` is what a resumed run goes on from, ``selected`` what
-        ``train.select`` chose: the latest round.
+        the selector chose. That one comes first: a run that is killed
+        between the two ends its stage again, with the same bits.
 
         Args:
             done: whole epochs that were trained.
@@ -415,6 +450,12 @@ class ImageDAAMEngine(EvaluatingEngine):
         check_weights(self.model)
         rows = self.folder.results.rows
         recorded = self._recorded_at == done or complete
+        finished, _ = self._finished(done)
+        chosen = (
+            recorded
+            and not batch
+            and self.selector.offer(finished, self._round_score)
+        )
         state = training_state(
             unwrapped(self.model), self.optimizer, self.scheduler
         )
@@ -427,6 +468,7 @@ class ImageDAAMEngine(EvaluatingEngine):
             planned=self.num_epochs,
             rank1=rows[-1]['rank1'] / 100 if rows else 0.0,
             rows=rows,
+            round_scores=dict(self.selector.scores),
         )
         if self.labels is not None:
             state['pseudo_labels'] = self.labels.as_tensors()
@@ -435,11 +477,30 @@ class ImageDAAMEngine(EvaluatingEngine):
             )
         if self.averager is not None:
             state['averager'] = self.averager.state_dict()
-        self.folder.write_checkpoint(state)
-        if recorded and not batch:
+        if chosen:
             with self.averaged():
-                state['state_dict'] = unwrapped(self.model).state_dict()
-                self.folder.write_selected(state)
+                weights = unwrapped(self.model).state_dict()
+                self.folder.write_selected({**state, 'state_dict': weights})
+        self.folder.write_checkpoint(state)
+
+    def _round_score(self) -> float:
+        """What the selector ranks the model of now by.
+
+        It is keyed by the rounds that are finished, so a stage that is
+        closed again gets the same score.
+        """
+        if self.selector.rule == 'target_map':
+            ranks = self.scores.values()
+            return float(np.mean([r.mean_ap for r in ranks]))
+        features = self.target_features()
+        cameras = self.domains.target_cameras
+        generator = key_generator(self.seed, 'select', self._round)
+        try:
+            labels = self.labeller(features, cameras, self.labels, generator)
+        except RunFailed as failed:
+            logger.warning('round %d: %s', self._round, failed)
+            return REFUSED
+        return health_score(features, labels.labels, cameras, generator)
 
     def resume(self, state: Mapping[str, Any]) -> int:
         """Takes over a checkpoint; returns the epoch to go on from.
@@ -459,7 +520,9 @@ class ImageDAAMEngine(EvaluatingEngine):
             if not self._complete:  # it goes on for more rounds
                 rows = [row for row in rows if row['stage'] != 'final']
         self.folder.results.restore(rows)
+        self.selector.scores = dict(state.get('round_scores', {}))
         self._round, self._skip = state['round'], state['batch']
+        self.folder.keep_rounds(self._round)
         if state['recorded']:
             self._recorded_at = state['epoch']
         if self.averager is not None:

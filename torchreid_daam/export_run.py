@@ -14,7 +14,9 @@ import torchvision.transforms as T
 from yacs.config import CfgNode as CN
 
 from torchreid_daam.config import get_default_config, merge_file
+from torchreid_daam.data.domains import scored_tests
 from torchreid_daam.data.seeded import Item, SeededImages
+from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.delivery.export import Exported, export
 from torchreid_daam.delivery.graph import Size
 from torchreid_daam.delivery.metadata import sha256
@@ -24,9 +26,11 @@ from torchreid_daam.delivery.proof import Material, Options
 from torchreid_daam.delivery.ranking import TestSet
 from torchreid_daam.errors import InputError
 from torchreid_daam.model import load_model
-from torchreid_daam.run import build_datamanager
 
 SIDES = (8, 2048)
+CALIBRATION = 'calibration.json'  # beside a checkpoint
+# Data sets that don't lie below data.root.
+OWN_FOLDERS = {'source_folder', 'target_folder'}
 
 
 class Wish(NamedTuple):
@@ -80,7 +84,7 @@ def export_run(wish: Wish) -> Exported:
             'sha256': sha256(checkpoint),
         },
         'data': data,
-        'calibration': run and _calibration(run),
+        'calibration': _calibration(checkpoint),
     }
     folder = wish.output or (run or checkpoint.parent) / 'export'
     return export(model, folder, options, material, facts)
@@ -168,9 +172,9 @@ def _run_name(checkpoint: Path, run: Path | None) -> str:
     return f'{run.name}-{checkpoint.stem}'
 
 
-def _calibration(run: Path) -> Any:
-    """Thresholds for "the same person", where the run has them."""
-    path = run / 'calibration.json'
+def _calibration(checkpoint: Path) -> Any:
+    """A threshold for "the same person", where the model has one."""
+    path = checkpoint.parent / CALIBRATION
     if not path.is_file():
         return None
     try:
@@ -203,7 +207,8 @@ def _material(
 
 
 def _datamanager(cfg: CN) -> tuple[Any, str]:
-    if not os.path.isdir(cfg.data.root):
+    named = {*cfg.data.sources, *cfg.data.targets}
+    if named - OWN_FOLDERS and not os.path.isdir(cfg.data.root):
         # Embedded data would be drawn there, into a place nobody chose.
         return None, 'data.root is no folder; --root says where the data is'
     try:
@@ -249,5 +254,5 @@ def _tests(cfg: CN, manager: Any, transform: T.Compose) -> list[TestSet]:
             cfg.test.normalize_feature,
             min(cfg.test.batch_size, 64),
         )
-        for name, splits in manager.test_dataset.items()
+        for name, splits in scored_tests(manager).items()
     ]

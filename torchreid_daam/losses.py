@@ -327,7 +327,8 @@ class DAAMLoss(nn.Module):
                 branch has None for ``y_domain`` and ``feat_dsp``, and no
                 term ``dsp`` or ``orth``.
             batch: ``is_source`` (N,) bool; ``pid_s`` (n_s,) of the source
-                rows in their order; unless pretraining also ``pid_t`` and
+                rows in their order, absent where there is no source; unless
+                pretraining also ``pid_t`` and
                 ``weight_t`` (n_t,) of the target rows and ``progress``, the
                 share of the adaptation done, in [0, 1].
 
@@ -356,9 +357,11 @@ class DAAMLoss(nn.Module):
 
     def _applies(self, name, output, batch):
         if name == 'reid_s':
-            return True
+            return 'pid_s' in batch
         if 'pid_t' not in batch:
             return False
+        if name in ('ds', 'dsp') and 'pid_s' not in batch:
+            return False  # they tell two domains apart
         if name == 'ds':
             return self.domain_loss != 'none'
         if name == 'dsp':

@@ -2,14 +2,20 @@
 
 import itertools
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from yacs.config import CfgNode as CN
 
+from torchreid_daam.cluster_search import candidates
 from torchreid_daam.run import Job, prepare
+from torchreid_daam.runs.environment import peak_memory
 
 PROBE_STEPS = 3
+# Of one core, measured: torchreid's ranks for a query and a gallery image,
+# and k-means for an image, a cluster and a dimension, all iterations.
+RANK_SECONDS = 0.9e-6
+KMEANS_SECONDS = 2e-9
 
 
 def describe_plan(cfg: CN) -> str:
@@ -36,42 +42,92 @@ def describe_plan(cfg: CN) -> str:
 
 
 def _daam_lines(job: Job) -> list[str]:
-    cfg, domains = job.cfg, job.engine.domains
+    cost = estimate(job)
     images = {
-        'source images': len(domains.source.loader.dataset),
-        'target images': len(domains.target_items),
-        'test images': sum(
-            len(loader.dataset)
-            for splits in job.engine.test_loader.values()
-            for loader in splits.values()
-        ),
+        'source images': cost.source_images,
+        'target images': cost.target_images,
+        'test images': cost.test_images,
     }
-    epochs, rounds = cfg.train.pretrain_epoch, cfg.train.rounds
-    everything = np.zeros(len(domains.target_items), np.int64)
-    domains.target.set_labels(everything, np.ones(len(everything)))
-    # The two share the source's loader: its length is the last one set.
-    source, batches = _step_seconds(job, domains.pretraining)
-    counts = {'pretraining steps': epochs * batches}
-    joint, batches = 0.0, 0
-    if rounds:
-        joint, batches = _step_seconds(job, domains.adaptation)
-    counts['adaptation steps'] = rounds * cfg.train.round_epoch * batches
-    # A pass without gradient costs about a third of a step.
-    per_image = source / domains.batch_size / 3
-    passes = (rounds + 2) * images['test images']
-    passes += (2 * rounds + 1) * images['target images']
-    seconds = (
-        counts['pretraining steps'] * source
-        + counts['adaptation steps'] * joint
-        + passes * per_image
-    )
+    steps = {
+        'pretraining steps': cost.pretraining_steps,
+        'adaptation steps': cost.adaptation_steps,
+    }
+    memory = 'not known here'
+    if cost.memory_gb is not None:
+        memory = f'{cost.memory_gb:.1f} GB'
     return [
         *(f'{name}: {count}' for name, count in images.items()),
-        f'clusters: {cfg.pseudo_labels.num_clusters}',
-        *(f'{name}: {count}' for name, count in counts.items()),
-        f'estimated time: {_duration(seconds)}, evaluation of ranks not '
-        'counted',
+        f'clusters: {job.cfg.pseudo_labels.num_clusters or "searched for"}',
+        *(f'{name}: {count}' for name, count in steps.items()),
+        f'estimated time: {duration(cost.seconds)}',
+        f'estimated memory: {memory}',
     ]
+
+
+class Cost(NamedTuple):
+    """What a run takes. Memory is that of all its processes, in GB."""
+
+    source_images: int
+    target_images: int
+    test_images: int
+    pretraining_steps: int
+    adaptation_steps: int
+    seconds: float
+    memory_gb: float | None
+
+
+def estimate(job: Job) -> Cost:
+    """Measures a few steps and works out the rest.
+
+    The weights are changed: the job is of no use afterwards.
+    """
+    cfg, domains = job.cfg, job.engine.domains
+    source_images, target_images = 0, len(domains.target_items)
+    tests = [
+        [len(splits[part].dataset) for part in ('query', 'gallery')]
+        for splits in job.engine.test_loader.values()
+    ]
+    test_images = sum(map(sum, tests))
+    epochs, rounds = cfg.train.pretrain_epoch, cfg.train.rounds
+    everything = np.zeros(target_images, np.int64)
+    domains.target.set_labels(everything, np.ones(target_images))
+    # The two share the source's loader: its length is the last one set.
+    source, pretraining = 0.0, 0
+    if domains.source is not None:
+        source_images = len(domains.source.loader.dataset)
+        source, pretraining = _step_seconds(job, domains.pretraining)
+    joint, adaptation = 0.0, 0
+    if rounds:
+        joint, adaptation = _step_seconds(job, domains.adaptation)
+    pretraining *= epochs
+    adaptation *= rounds * cfg.train.round_epoch
+    # A pass without gradient costs about a third of a step.
+    per_image = (source or joint) / domains.batch_size / 3
+    passes = (rounds + 2) * test_images
+    passes += (2 * rounds + 1) * target_images
+    pairs = sum(query * gallery for query, gallery in tests)
+    dim = cfg.model.daam.embed_dim
+    clusters = cfg.pseudo_labels.num_clusters or sum(candidates(target_images))
+    seconds = (
+        pretraining * source
+        + adaptation * joint
+        + passes * per_image
+        + (rounds + 2) * pairs * RANK_SECONDS
+        + rounds * target_images * clusters * dim * KMEANS_SECONDS
+    )
+    # Beside what the steps took: features in clustering, in double
+    # precision and some copies of them; distances and ranks of a test.
+    held = max(5 * 8 * target_images * dim, 16 * pairs)
+    memory = peak_memory()
+    return Cost(
+        source_images,
+        target_images,
+        test_images,
+        pretraining,
+        adaptation,
+        seconds,
+        None if memory is None else memory + held / 1e9,
+    )
 
 
 def _step_seconds(job: Job, loader: Any) -> tuple[float, int]:
@@ -94,7 +150,8 @@ def _step_seconds(job: Job, loader: Any) -> tuple[float, int]:
     return float(np.median(times[1:] or times)), engine.num_batches
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in the unit that a person would use."""
     if seconds < 120:
         return f'{seconds:.0f} s'
     if seconds < 7200:

@@ -12,6 +12,7 @@ from typing import Any
 import torchreid
 
 from torchreid_daam.backbones import resnet_tiny, wrappable
+from torchreid_daam.data.folder import NoSource, SourceFolder, TargetFolder
 from torchreid_daam.data.reading import read_image
 from torchreid_daam.data.synthetic import SyntheticSource, SyntheticTarget
 from torchreid_daam.engine import ImageDAAMEngine
@@ -36,6 +37,9 @@ def register() -> None:
     datasets = vars(torchreid.data.datasets)['__image_datasets']
     _put(datasets, 'synthetic_source', SyntheticSource, 'data set')
     _put(datasets, 'synthetic_target', SyntheticTarget, 'data set')
+    _put(datasets, 'source_folder', SourceFolder, 'data set')
+    _put(datasets, 'target_folder', TargetFolder, 'data set')
+    _put(datasets, 'no_source', NoSource, 'data set')
     _put(vars(torchreid.engine), 'ImageDAAMEngine', ImageDAAMEngine, 'engine')
     _put(
         vars(torchreid.losses),

@@ -6,46 +6,45 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torchreid
 from torch import nn
 from yacs.config import CfgNode as CN
 
-from torchreid_daam import registry
-from torchreid_daam.checks import (
-    check_config,
-    check_data,
-    check_images,
-    check_layers,
-    derived_max_epoch,
-    load_datamanager,
+from torchreid_daam.building import (
+    build_labeller,
+    build_model,
+    placed,
+    source_order,
 )
-from torchreid_daam.config import check_values, config_hash, flatten
+from torchreid_daam.checks import check_data, check_images, check_layers
+from torchreid_daam.config import config_hash, flatten
 from torchreid_daam.config.kwargs import (
     engine_kwargs,
     engine_run_kwargs,
     guard_kwargs,
     history_kwargs,
-    imagedata_kwargs,
     label_guard_kwargs,
-    labeller_kwargs,
     loss_kwargs,
-    model_kwargs,
     optimizer_kwargs,
     restart_kwargs,
 )
-from torchreid_daam.data import synthetic
-from torchreid_daam.data.samplers import Order, random_order
-from torchreid_daam.data.seeded import source_items
+from torchreid_daam.data.folder import Lists
+from torchreid_daam.datamanager import (
+    build_datamanager,
+    read_folders,
+    tracklets_of,
+)
+from torchreid_daam.derived import resolved, with_clusters
 from torchreid_daam.engine import ImageDAAMEngine
 from torchreid_daam.errors import RunFailed, plain_message, worker_died
+from torchreid_daam.evaluation.probe import Observer
+from torchreid_daam.evaluation.selection import Selector
 from torchreid_daam.guards import GuardedLabeller, StepGuard
 from torchreid_daam.losses import DAAMLoss
-from torchreid_daam.model import build_daam, load_weights
 from torchreid_daam.optim import build_restart_scheduler, fused
-from torchreid_daam.pseudo_labels import KMeansLabeller, default_num_clusters
-from torchreid_daam.randomness import seeded
+from torchreid_daam.outcome import add_oracle, add_selection, tables
+from torchreid_daam.preflight import scan
 from torchreid_daam.runs.checkpoint import (
     fitting,
     read_checkpoint,
@@ -55,12 +54,9 @@ from torchreid_daam.runs.environment import describe, digest, footer
 from torchreid_daam.runs.folder import CHECKPOINTS, RunFolder
 from torchreid_daam.runs.history import CheckpointHistory
 from torchreid_daam.runs.results import Results
-from torchreid_daam.runs.resume import check_origin, find_checkpoint
-from torchreid_daam.stock import (
-    build_plain_model,
-    build_stock_engine,
-    run_stock,
-)
+from torchreid_daam.runs.resume import check_origin
+from torchreid_daam.stock import build_stock_engine, run_stock
+from torchreid_daam.tracklets import TrackletLabeller
 
 
 class Job(NamedTuple):
@@ -71,6 +67,7 @@ class Job(NamedTuple):
     engine: Any
     folder: RunFolder
     start_epoch: int
+    lists: dict[str, Lists]
 
 
 def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
@@ -91,6 +88,7 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
     folder, device = job.folder, job.cfg.device
     with folder.claimed(not job.cfg.test.evaluate, job.cfg.model.resume):
         folder.write_settings(job.cfg.dump())
+        _scan(job)
         try:
             _run(job)
         except RuntimeError as error:
@@ -101,17 +99,30 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
         folder.write_results()
         digests = {k: v for k, v in folder.origin.items() if k != 'config'}
         folder.write_environment(describe(started, device, digests))
-    print(f'\n{folder.results.table()}\n\n{footer(started, device)}')
+    parts = [tables(folder), footer(started, device)]
+    print('\n' + '\n\n'.join(filter(None, parts)))
     return folder.results.as_dict()
+
+
+def _scan(job: Job) -> None:
+    """A run on own images begins with a look at them."""
+    if 'target_folder' in job.lists and not job.cfg.test.evaluate:
+        report = scan(job.cfg, job.datamanager, job.lists)
+        report.write(job.folder.path)
+        print(report.text())
+        report.raise_problems()
 
 
 def _run(job: Job) -> None:
     options = engine_run_kwargs(job.cfg)
     options['start_epoch'] = job.start_epoch
-    if job.cfg.loss.name == 'daam':
-        job.engine.run(**options)
-    else:
+    if job.cfg.loss.name != 'daam':
         run_stock(job.cfg, job.engine, job.folder, options)
+        return
+    job.engine.run(**options)
+    if not job.cfg.test.evaluate:
+        add_oracle(job.datamanager, job.engine, job.folder)
+        add_selection(job.engine, job.folder)
 
 
 def prepare(
@@ -135,26 +146,22 @@ def prepare(
     Raises:
         InputError: if a setting or a file is wrong.
     """
-    cfg = _resolved(cfg)
+    cfg = resolved(cfg)
     torchreid.utils.set_random_seed(cfg.train.seed)
     if cfg.use_gpu:
         # Equal bits on a GPU too, as far as its operations have such a form.
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         torch.backends.cudnn.deterministic = True
         torch.use_deterministic_algorithms(True, warn_only=True)
-    datamanager = build_datamanager(cfg)
+    lists = read_folders(cfg)
+    datamanager = build_datamanager(cfg, lists)
     check_images(cfg, datamanager, write)
-    cfg = _with_clusters(cfg, datamanager)
-    check_data(cfg, datamanager)
+    tracklets = tracklets_of(lists, datamanager)
+    cfg = with_clusters(cfg, datamanager, tracklets)
+    check_data(cfg, datamanager, tracklets)
     model = build_model(cfg, datamanager.num_train_pids)
     check_layers(cfg, model)
-    if cfg.use_gpu or cfg.device == 'mps':
-        model = model.to('mps' if cfg.device == 'mps' else 'cuda')
-    if cfg.train.channels_last:
-        # Convolutions hand the layout of their weights on to what follows.
-        model = model.to(memory_format=torch.channels_last)
-    if cfg.use_gpu and torch.cuda.device_count() > 1:
-        model = nn.DataParallel(model)
+    model = placed(cfg, model)
     results = Results(config_hash(cfg), cfg.train.seed)
     history = CheckpointHistory(
         Path(cfg.data.save_dir).expanduser() / CHECKPOINTS,
@@ -164,71 +171,11 @@ def prepare(
     parts = (cfg, datamanager, model, folder)
     if cfg.loss.name == 'daam':
         engine, start_epoch = _daam_engine(
-            *parts, labeller or _labeller, engine_class
+            *parts, labeller or build_labeller, engine_class, tracklets
         )
     else:
         engine, start_epoch = build_stock_engine(*parts)
-    return Job(cfg, datamanager, engine, folder, start_epoch)
-
-
-def _resolved(cfg: CN) -> CN:
-    """A copy in which derived settings have their values."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    check_values(cfg)
-    cfg.model.resume = find_checkpoint(
-        cfg.model.resume, cfg.data.save_dir, cfg.loss.name != 'daam'
-    )
-    check_config(cfg)
-    if cfg.device == 'auto':
-        cfg.device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    cfg.use_gpu = cfg.device == 'cuda'
-    if cfg.loss.name == 'daam':
-        cfg.train.max_epoch = derived_max_epoch(cfg)
-        if cfg.train.max_epoch == 0:
-            cfg.test.evaluate = True
-        cfg.data.load_train_targets = not cfg.test.evaluate
-        if cfg.test.evaluate:
-            # Nothing is trained: a checkpoint's own K is taken.
-            cfg.train.rounds = 0
-            cfg.pseudo_labels.num_clusters = 1
-    return cfg
-
-
-def _with_clusters(cfg: CN, datamanager: Any) -> CN:
-    if cfg.loss.name == 'daam' and cfg.pseudo_labels.num_clusters == 0:
-        images = len(datamanager.train_loader_t.dataset)
-        cfg.pseudo_labels.num_clusters = default_num_clusters(images)
-    return cfg
-
-
-def build_datamanager(cfg: CN) -> Any:
-    """torchreid's data manager, embedded data drawn where it is named."""
-    chosen = cfg.data.synthetic
-    with synthetic.selected(chosen.pair, chosen.seed):
-        return load_datamanager(**imagedata_kwargs(cfg))
-
-
-def build_model(cfg: CN, num_classes: int) -> nn.Module:
-    """The model of the settings, with the weights they name."""
-    if not cfg.model.name.endswith(registry.SUFFIX):
-        return build_plain_model(cfg, num_classes)
-    later = cfg.model.load_weights or cfg.model.resume
-    model = build_daam(
-        cfg.model.name.removesuffix(registry.SUFFIX),
-        num_classes,
-        cfg.pseudo_labels.num_clusters,
-        cfg.loss.name,
-        pretrained=cfg.model.pretrained and not later,
-        **model_kwargs(cfg),
-    )
-    if cfg.model.load_weights and not cfg.model.resume:
-        load_weights(model, cfg.model.load_weights, 'model.load_weights')
-    return model
-
-
-def _labeller(cfg: CN, datamanager: Any) -> Callable:
-    return KMeansLabeller(**labeller_kwargs(cfg))
+    return Job(cfg, datamanager, engine, folder, start_epoch, lists)
 
 
 def _daam_engine(
@@ -238,27 +185,36 @@ def _daam_engine(
     folder: RunFolder,
     labeller: Callable[[CN, Any], Callable],
     engine_class: type[ImageDAAMEngine],
+    tracklets: dict[str, int],
 ) -> tuple[ImageDAAMEngine, int]:
     optimizer = torchreid.optim.build_optimizer(model, **optimizer_kwargs(cfg))
     if cfg.use_gpu:
         optimizer = fused(optimizer)
     scheduler = build_restart_scheduler(optimizer, **restart_kwargs(cfg))
     head = getattr(unwrapped(model), 'nominal', None)
+    chosen = labeller(cfg, datamanager)
+    guarded = GuardedLabeller(chosen, **label_guard_kwargs(cfg))
     engine = engine_class(
         datamanager,
         model,
         optimizer,
         scheduler,
-        labeller=GuardedLabeller(
-            labeller(cfg, datamanager), **label_guard_kwargs(cfg)
-        ),
+        labeller=guarded,
         guard=StepGuard(**guard_kwargs(cfg)),
         terms=DAAMLoss(**loss_kwargs(cfg), domain_head=head),
-        sampler_s=_source_order(cfg, datamanager),
+        sampler_s=source_order(cfg, datamanager),
         persistent_workers=cfg.data.workers > 0,
+        observer=Observer(
+            cfg.train.seed, more=getattr(chosen, 'figures', dict)
+        ),
+        selector=Selector(cfg.train.select),
         folder=folder,
         **engine_kwargs(cfg),
     )
+    if tracklets:
+        # In the engine's order of images, which it has made only now.
+        numbers = [tracklets[path] for path in engine.domains.target_paths]
+        guarded.labeller = TrackletLabeller(chosen, numbers)
     folder.origin = _origin(cfg, engine)
     start_epoch, path = 0, cfg.model.resume
     if path:
@@ -274,38 +230,16 @@ def _origin(cfg: CN, engine: ImageDAAMEngine) -> dict[str, Any]:
     """Settings, and digests of the images trained on, as a run began.
 
     Source images count by file name and label, the target's by file name.
+    Without a source its list is empty.
     """
     domains = engine.domains
-    source = [
-        (os.path.basename(item.path), item.pid)
-        for item in domains.source.loader.dataset.items
-    ]
+    items = []
+    if domains.source is not None:
+        items = domains.source.loader.dataset.items
+    source = [(os.path.basename(item.path), item.pid) for item in items]
     target = sorted(os.path.basename(path) for path in domains.target_paths)
     return {
         'config': flatten(cfg),
         'source': digest(source),
         'target': digest(target),
     }
-
-
-def _source_order(cfg: CN, datamanager: Any) -> Order:
-    """The sampler seat of the source, any of torchreid's samplers."""
-    name = cfg.sampler.train_sampler
-    if name == 'RandomSampler':
-        return random_order
-    items = source_items(datamanager.train_loader.dataset.data)
-    data = [('', *item[1:]) for item in items]
-
-    def order(labels, cameras, generator):
-        with seeded(int(generator.integers(2**62))):
-            sampler = torchreid.data.sampler.build_train_sampler(
-                data,
-                name,
-                batch_size=cfg.train.batch_size,
-                num_instances=cfg.sampler.num_instances,
-                num_cams=cfg.sampler.num_cams,
-                num_datasets=cfg.sampler.num_datasets,
-            )
-            return np.fromiter(sampler, dtype=np.int64)
-
-    return order

@@ -1,5 +1,6 @@
 """The images of a run: loading their lists, and whether they suffice."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torchreid
@@ -36,13 +37,22 @@ def load_datamanager(**kwargs: Any) -> Any:
     )
 
 
-def check_data(cfg: CN, datamanager: Any) -> None:
+def check_data(
+    cfg: CN, datamanager: Any, tracklets: Mapping[str, int] | None = None
+) -> None:
     """Checks the images that were found against the settings.
+
+    Args:
+        cfg: the settings.
+        datamanager: torchreid's.
+        tracklets: of target images, by path; one label each.
 
     Raises:
         InputError: naming key, value and what is allowed.
     """
-    parts = {'data.sources': (cfg.data.sources, datamanager.train_loader)}
+    parts = {}
+    if cfg.data.sources:
+        parts['data.sources'] = (cfg.data.sources, datamanager.train_loader)
     if cfg.data.load_train_targets:
         parts['data.targets'] = (cfg.data.targets, datamanager.train_loader_t)
     for key, (names, loader) in parts.items():
@@ -63,4 +73,10 @@ def check_data(cfg: CN, datamanager: Any) -> None:
         raise InputError(
             f'pseudo_labels.num_clusters={clusters}: exceeds the {images} '
             'target images'
+        )
+    number = len(set((tracklets or {}).values()))
+    if tracklets and clusters > number:
+        raise InputError(
+            f'pseudo_labels.num_clusters={clusters}: exceeds the {number} '
+            f'tracklets of data.tracklet_pattern={cfg.data.tracklet_pattern}'
         )

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
+from torchreid_daam.data.domains import scored_tests
 from torchreid_daam.data.scan import find_bad_images
 from torchreid_daam.errors import InputError, one_line, printable
 from torchreid_daam.runs.files import write_text
@@ -38,14 +39,19 @@ def check_images(cfg: CN, datamanager: Any, write: bool = True) -> None:
     """
     tests = [
         item[0]
-        for splits in datamanager.test_dataset.values()
+        for splits in scored_tests(datamanager).values()
         for data in splits.values()
         for item in data
     ]
     loaders = ()
     if not cfg.test.evaluate:
         loaders = ('train_loader', 'train_loader_t')
-    loaders = [n for n in loaders if getattr(datamanager, n) is not None]
+    loaders = [
+        name
+        for name in loaders
+        if (loader := getattr(datamanager, name)) is not None
+        and not getattr(loader.dataset, 'stand_in', False)
+    ]
     training = [
         item[0]
         for name in loaders

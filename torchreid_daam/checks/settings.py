@@ -121,6 +121,12 @@ def _check_daam(cfg: CN) -> None:
             'with loss.name daam is RandomSampler; others look at true '
             'identities or file order of the target'
         )
+    labels = cfg.pseudo_labels
+    if labels.cluster_search != 'rule' and labels.num_clusters:
+        raise InputError(
+            f'pseudo_labels.cluster_search={labels.cluster_search}: needs '
+            f'pseudo_labels.num_clusters=0, which is {labels.num_clusters}'
+        )
     both = set(cfg.data.sources) & set(cfg.data.targets)
     if both:
         raise InputError(

@@ -35,6 +35,26 @@ def imagedata_kwargs(cfg: CN) -> dict[str, Any]:
     }
 
 
+def target_folder_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of ``data.folder.read_target``."""
+    return {
+        'folders': cfg.data.target_folder,
+        'camera_pattern': cfg.data.camera_pattern,
+        'tracklet_pattern': cfg.data.tracklet_pattern,
+        'test_folder': cfg.data.target_test_folder,
+    }
+
+
+def transform_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of ``delivery.features.image_transform``."""
+    return {
+        'height': cfg.data.height,
+        'width': cfg.data.width,
+        'mean': cfg.data.norm_mean,
+        'std': cfg.data.norm_std,
+    }
+
+
 def model_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``build_daam`` beyond torchreid's own."""
     return {

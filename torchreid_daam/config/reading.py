@@ -27,8 +27,8 @@ def flatten(cfg: Mapping, prefix: str = '') -> dict[str, Any]:
     return flat
 
 
-def merge_file(cfg: CN, path: str) -> None:
-    """Takes the settings of a YAML file.
+def merge_file(cfg: CN, path: str) -> list[str]:
+    """Takes the settings of a YAML file; returns the keys that it names.
 
     Raises:
         InputError: if it can't be read, or a key or value is wrong.
@@ -57,6 +57,7 @@ def merge_file(cfg: CN, path: str) -> None:
         raise InputError(f'{path}: holds no settings; `key: value` expected')
     for key, value in flat.items():
         _set(cfg, key, value, path)
+    return list(flat)
 
 
 def _is_too_large(tree: Any) -> bool:

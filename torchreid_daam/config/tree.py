@@ -33,6 +33,12 @@ def get_default_config() -> CN:
     cfg.data.root = 'reid-data'  # folder of the data sets
     cfg.data.sources = ['market1501']  # labelled data sets
     cfg.data.targets = ['dukemtmcreid']  # unlabelled data sets
+    cfg.data.target_folder = []  # trees of images instead of targets
+    cfg.data.target_test_folder = ''  # its labelled part, if there is one
+    cfg.data.camera_pattern = ''  # finds the camera in a file's name
+    cfg.data.tracklet_pattern = ''  # finds the tracklet in a file's name
+    cfg.data.source_folder = ''  # one subfolder per identity
+    cfg.data.style_folder = ''  # style-transferred copies of the source
     cfg.data.workers = 4  # loading processes
     cfg.data.cache = 'none'  # or ram: keep decoded images (daam only)
     cfg.data.split_id = 0  # split of data sets that have several
@@ -135,6 +141,7 @@ def get_default_config() -> CN:
     cfg.pseudo_labels = CN()
     cfg.pseudo_labels.method = 'kmeans'  # Eq. 7
     cfg.pseudo_labels.num_clusters = 650  # K (5.2); 0 = images / 20
+    cfg.pseudo_labels.cluster_search = 'rule'  # K = 0; or silhouette
     cfg.pseudo_labels.normalize = True  # cluster f_sh / |f_sh|
     cfg.pseudo_labels.sample_weights = 'confidence'  # Eq. 9, or none
     cfg.pseudo_labels.weight_scale = 'normalized'  # or relative, raw

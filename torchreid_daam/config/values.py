@@ -5,6 +5,7 @@ import json
 
 from yacs.config import CfgNode as CN
 
+from torchreid_daam.config.folders import check_folders
 from torchreid_daam.config.reading import flatten
 from torchreid_daam.config.tree import get_default_config
 from torchreid_daam.data.paired import check_epoch_length
@@ -18,7 +19,7 @@ CHOICES: dict[str, tuple] = {
     'data.type': ('image',),
     'data.cache': ('none', 'ram'),
     'data.on_bad_image': ('stop', 'skip'),
-    'train.select': ('last',),
+    'train.select': ('last', 'health', 'target_map'),
     'train.on_nan': ('stop', 'skip'),
     'train.lr_scheduler': ('multi_step', 'single_step', 'cosine'),
     'train.optim': ('sgd', 'adam', 'amsgrad', 'rmsprop', 'radam'),
@@ -27,6 +28,7 @@ CHOICES: dict[str, tuple] = {
     'loss.daam.orth': ('cosine', 'paper'),
     'loss.daam.domain_loss': ('occ', 'grl', 'mmd', 'none'),
     'pseudo_labels.method': ('kmeans',),
+    'pseudo_labels.cluster_search': ('rule', 'silhouette'),
     'pseudo_labels.sample_weights': ('confidence', 'none'),
     'pseudo_labels.weight_scale': ('normalized', 'relative', 'raw'),
     'pseudo_labels.head_init': ('random', 'centers'),
@@ -187,9 +189,10 @@ def check_values(cfg: CN) -> None:
             f'train.stop_agreement={cfg.train.stop_agreement}: an adjusted '
             'Rand index, 0 (off) to 1'
         )
-    for key in ('data.sources', 'data.targets', 'test.ranks'):
+    for key in ('data.targets', 'test.ranks'):
         if not flat[key]:
             raise InputError(f'{key}=[]: at least one is needed')
+    check_folders(cfg)
     if any(not 1 <= rank <= 50 for rank in cfg.test.ranks):
         raise InputError(f'test.ranks={cfg.test.ranks}: 1 to 50 each')
 

@@ -29,7 +29,8 @@ class Domains:
 
     Args:
         datamanager: torchreid's, with ``load_train_targets=True``; without
-            target training images only source and test loaders exist.
+            target training images only source and test loaders exist. A
+            source that is a stand-in for none is left out.
         orders: sampler seats of source and target.
         seed: of all keyed randomness.
         epoch_length: see :class:`PairedLoader`.
@@ -56,11 +57,13 @@ class Domains:
         self._read = read_image
         if cache == 'ram':
             self._read = ImageCache(_paths(datamanager), self.workers > 0).read
-        items = source_items(loader.dataset.data)
-        self.source = self._domain(
-            items, orders['source'], seed, 'source', persistent_workers
-        )
-        self.pretraining = PairedLoader(self.source)
+        self.source: DomainLoader | None = None
+        if not getattr(loader.dataset, 'stand_in', False):
+            items = source_items(loader.dataset.data)
+            self.source = self._domain(
+                items, orders['source'], seed, 'source', persistent_workers
+            )
+            self.pretraining = PairedLoader(self.source)
         self.target_items: list[Item] = []
         self.target: DomainLoader | None = None
         if datamanager.train_loader_t is not None:
@@ -123,6 +126,26 @@ class Domains:
             batch_sampler=[b.tolist() for b in batches] or [order.tolist()],
         )
 
+    @property
+    def sampled(self) -> list[str]:
+        """Domains that :meth:`sample_pass` knows."""
+        both = {'source': self.source, 'target': self.target}
+        return [name for name, domain in both.items() if domain is not None]
+
+    def sample_pass(
+        self, name: str, number: int, generator: np.random.Generator
+    ) -> Iterator[torch.Tensor]:
+        """Some random training images of a domain, un-augmented."""
+        domain = self.source if name == 'source' else self.target
+        items = domain.loader.dataset.items
+        number = min(number, len(items))
+        chosen = np.sort(generator.choice(len(items), number, replace=False))
+        return self._plain(
+            [items[i] for i in chosen],
+            f'sample of the {name}',
+            batch_size=self.test_batch_size,
+        )
+
     def _plain(self, items, description, **how) -> Iterator[torch.Tensor]:
         loader = self._loader(items, **how)
         for batch in progress(loader, description, len(loader)):
@@ -132,10 +155,11 @@ class Domains:
         """Query and gallery loaders in torchreid's form, sorted by path.
 
         The data manager's lists are put in the same order, since torchreid
-        draws ranked lists from them.
+        draws ranked lists from them. A data set without labels, whose query
+        and gallery are placeholders, is left out.
         """
         loaders: dict[str, dict[str, Any]] = {}
-        for name, splits in self.datamanager.test_dataset.items():
+        for name, splits in scored_tests(self.datamanager).items():
             loaders[name] = {}
             for split, data in splits.items():
                 data.sort(key=lambda item: item[0])
@@ -157,9 +181,28 @@ class Domains:
 def _paths(datamanager: Any) -> list[str]:
     """Every image that a run reads."""
     lists = [
-        data for s in datamanager.test_dataset.values() for data in s.values()
+        data
+        for splits in scored_tests(datamanager).values()
+        for data in splits.values()
     ]
     for loader in (datamanager.train_loader, datamanager.train_loader_t):
-        if loader is not None:
+        if loader is not None and not getattr(
+            loader.dataset, 'stand_in', False
+        ):
             lists.append(loader.dataset.data)
     return [entry[0] for data in lists for entry in data]
+
+
+def scored_tests(datamanager: Any) -> dict[str, dict[str, list]]:
+    """Query and gallery lists of test sets that have identities.
+
+    By the name of the data set. Those of a target without any are
+    placeholders, on which nothing may be scored.
+    """
+    return {
+        name: splits
+        for name, splits in datamanager.test_dataset.items()
+        if not getattr(
+            datamanager.test_loader[name]['query'].dataset, 'unlabelled', False
+        )
+    }

@@ -92,18 +92,19 @@ class PairedLoader:
             of ``source`` or ``target``, the ``max`` of both, or a number as
             text. A shorter domain starts again. The source alone always
             takes one pass.
+
+    Either domain may be None.
     """
 
     def __init__(
         self,
-        source: DomainLoader,
+        source: DomainLoader | None,
         target: DomainLoader | None = None,
         epoch_length: str = 'max',
     ) -> None:
         check_epoch_length(epoch_length)
-        self.domains = {'source': source}
-        if target is not None:
-            self.domains['target'] = target
+        both = {'source': source, 'target': target}
+        self.domains = {k: v for k, v in both.items() if v is not None}
         self.epoch_length = epoch_length
 
     def set_epoch(self, *stage: int | str, skip: int = 0) -> None:
@@ -123,14 +124,14 @@ class PairedLoader:
                     f'fewer {name} images with a label than a batch of '
                     f'{self.domains[name].sampler.batch_size}'
                 )
-        if len(lengths) == 1 or self.epoch_length == 'max':
+        if 'target' not in lengths or self.epoch_length == 'max':
             return max(lengths.values())
         if self.epoch_length in lengths:
             return lengths[self.epoch_length]
         return int(self.epoch_length)
 
     def __len__(self) -> int:
-        return len(self.domains['source'])
+        return len(next(iter(self.domains.values())))
 
     def __iter__(self) -> Iterator[dict[str, dict[str, Any]]]:
         names: Sequence[str] = tuple(self.domains)
@@ -148,20 +149,22 @@ def joint_batch(
     see one domain only.
 
     Args:
-        data: ``{'source': batch}``, or with ``'target'`` too.
+        data: ``{'source': batch}``, ``{'target': batch}`` or both.
         device: where everything goes.
 
     Returns:
         Images (N, C, H, W), and what the loss terms look at: ``is_source``
-        (N,), ``pid_s``, and with a target ``pid_t`` and ``weight_t``.
+        (N,), with a source ``pid_s``, with a target ``pid_t`` and
+        ``weight_t``.
     """
     parts = [p['img'].to(device, non_blocking=True) for p in data.values()]
     imgs = torch.stack(parts, 1).flatten(0, 1)
     is_source = torch.tensor([name == 'source' for name in data])
     batch = {
         'is_source': is_source.repeat(len(imgs) // len(data)),
-        'pid_s': data['source']['pid'],
     }
+    if 'source' in data:
+        batch['pid_s'] = data['source']['pid']
     if 'target' in data:
         batch['pid_t'] = data['target']['pid']
         batch['weight_t'] = data['target']['weight']

@@ -1,6 +1,7 @@
 """One image file: its first frame as 8-bit RGB, or why there is none."""
 
 import time
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -42,7 +43,7 @@ def read_image(path: str, pauses: tuple[float, ...] = PAUSES) -> Image.Image:
     )
 
 
-def decode(path: str) -> Image.Image:
+def decode(path: str | BinaryIO) -> Image.Image:
     """Decodes a file to the last pixel, or raises whatever Pillow does.
 
     Of an animation the first frame is taken. Sixteen bits become eight by

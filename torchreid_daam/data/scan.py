@@ -130,6 +130,9 @@ def _read(place: Path) -> Iterator[tuple[str, Stamp]]:
 
 def _write(places: list[Path], decoded: dict[str, Stamp]) -> None:
     for place in places:
+        # A data root that nothing lies in need not be there.
+        if place != places[-1] and not place.parent.is_dir():
+            continue
         # What another run has remembered meanwhile is kept.
         files = {**dict(_read(place)), **decoded}
         text = json.dumps({'rule': RULE, 'files': files})

@@ -1,1 +1,1 @@
-"""What leaves the lab: a model as one file that other programs run."""
+"""A model in use: as one file for other programs, and on images."""

@@ -99,12 +99,23 @@ class EvaluatingEngine(torchreid.engine.Engine):
             )
 
     def scored_test(self, *args: Any, **kwargs: Any) -> float:
-        """torchreid's test, whose ranks are kept in ``scores``."""
+        """torchreid's test, whose ranks are kept in ``scores``.
+
+        Returns:
+            Rank 1 of the last test set; 0 where no target has labels.
+        """
+        if not self.test_loader:
+            return 0.0
         with self.averaged(), recorded_ranks() as collected:
             rank1 = super().test(*args, **kwargs)
         self.scores = dict(zip(self.test_loader, collected, strict=True))
         return float(rank1)
 
     def rank1(self) -> float:
-        """Rank 1 of the last test set, as torchreid's test returns it."""
+        """Rank 1 of the last test set, as torchreid's test returns it.
+
+        0 where nothing was scored.
+        """
+        if not self.scores:
+            return 0.0
         return float(list(self.scores.values())[-1].cmc[0])

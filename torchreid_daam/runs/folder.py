@@ -15,7 +15,11 @@ from torchreid_daam.runs.files import (
     write_text,
 )
 from torchreid_daam.runs.history import CheckpointHistory
-from torchreid_daam.runs.labels import write_labels
+from torchreid_daam.runs.labels import (
+    LabelledFiles,
+    read_labels,
+    write_labels,
+)
 from torchreid_daam.runs.lock import owned
 from torchreid_daam.runs.results import Results
 
@@ -130,24 +134,49 @@ class RunFolder:
         self, round_: int, labels: Any, paths: Sequence[str], cameras: Any
     ) -> None:
         """Writes ``pseudo_labels/round-<r>.npz``, by relative image path."""
-        path = self.path / 'pseudo_labels' / f'round-{round_}.npz'
-        write_labels(path, self.names(paths), cameras, labels)
+        names = self.names(paths)
+        write_labels(self._labels_file(round_), names, cameras, labels)
+
+    def _labels_file(self, round_: int) -> Path:
+        return self.path / 'pseudo_labels' / f'round-{round_}.npz'
 
     def write_round(self, round_: int, figures: Mapping[str, Any]) -> None:
         """Adds figures to a round's line of ``rounds.jsonl``.
 
         The file is read first, so a resumed run keeps the earlier rounds.
         """
-        path = self.path / 'rounds.jsonl'
-        if not self._rounds and path.is_file():
-            for line in path.read_text(encoding='utf-8').splitlines():
-                old = json.loads(line)
-                if old['round'] < round_:
-                    self._rounds[old['round']] = old
+        if not self._rounds:
+            self.keep_rounds(round_ - 1)
         entry = self._rounds.setdefault(round_, {'round': round_})
         entry.update(figures)
         lines = [json.dumps(self._rounds[r]) for r in sorted(self._rounds)]
-        write_text(path, '\n'.join(lines) + '\n')
+        write_text(self.path / 'rounds.jsonl', '\n'.join(lines) + '\n')
+
+    def keep_rounds(self, last: int) -> None:
+        """Takes the lines of rounds up to the last one from the file.
+
+        Those after it are of rounds that a resumed run trains again.
+        """
+        path = self.path / 'rounds.jsonl'
+        if not path.is_file():
+            return
+        for line in path.read_text(encoding='utf-8').splitlines():
+            old = json.loads(line)
+            if old['round'] <= last:
+                self._rounds.setdefault(old['round'], old)
+
+    @property
+    def rounds(self) -> list[dict[str, Any]]:
+        """The lines of ``rounds.jsonl`` that are known here, in order."""
+        return [self._rounds[r] for r in sorted(self._rounds)]
+
+    def read_labels(self, round_: int) -> LabelledFiles:
+        """What :meth:`write_labels` wrote.
+
+        Raises:
+            InputError: if the file is missing or damaged.
+        """
+        return read_labels(self._labels_file(round_))
 
     def write_checkpoint(self, state: Mapping) -> None:
         """Writes a checkpoint that the run can go on from."""

@@ -28,6 +28,7 @@ class Results:
         self.config_hash = config_hash
         self.seed = seed
         self.rows: list[dict[str, Any]] = []
+        self.notes: dict[str, str] = {}
 
     def add(
         self,
@@ -72,6 +73,15 @@ class Results:
                 del self.rows[i]
             self.rows.append(dict(row))
 
+    def finish(self, round_: int) -> None:
+        """Makes the rows of a round the final ones."""
+        rows = [r for r in self.rows if r['stage'] == 'round']
+        rows = [r for r in rows if r['round'] == round_]
+        final = [dict(row, stage='final') for row in rows]
+        if final:
+            self.rows = [r for r in self.rows if r['stage'] != 'final']
+            self.restore(final)
+
     def find(self, stage: str, dataset: str | None = None) -> dict | None:
         """The last row of a stage, or None."""
         for row in reversed(self.rows):
@@ -80,8 +90,13 @@ class Results:
         return None
 
     def as_dict(self) -> dict[str, Any]:
-        """What ``results.json`` holds: no times, no host, no rounding."""
+        """What ``results.json`` holds: no times, no host, no rounding.
+
+        ``notes`` are there only where there is something to say.
+        """
+        notes = {'notes': self.notes} if self.notes else {}
         return {
+            **notes,
             'format': FORMAT,
             'config_hash': self.config_hash,
             'seed': self.seed,
@@ -102,17 +117,27 @@ class Results:
             )
             for row in self.rows
         ]
-        widths = [
-            max(map(len, column)) for column in zip(head, *lines, strict=True)
-        ]
-        rule = '-' * (sum(widths) + 2 * (len(widths) - 1))
+        return plain_table(head, lines, 2)
 
-        def line(cells: Sequence[str]) -> str:
-            text = [cells[0].ljust(widths[0]), cells[1].ljust(widths[1])]
-            text += [
-                cell.rjust(width)
-                for cell, width in zip(cells[2:], widths[2:], strict=True)
-            ]
-            return '  '.join(text)
 
-        return '\n'.join([line(head), rule, *map(line, lines)])
+def plain_table(
+    head: Sequence[str], lines: Sequence[Sequence[str]], left: int
+) -> str:
+    """Columns of text under a rule, numbers to the right.
+
+    Args:
+        head: titles.
+        lines: cells, as many as titles.
+        left: columns that are aligned to the left, from the first one on.
+    """
+    rows = [head, *lines]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        return '  '.join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+
+    rule = '-' * (sum(widths) + 2 * (len(widths) - 1))
+    return '\n'.join([line(head), rule, *map(line, lines)])

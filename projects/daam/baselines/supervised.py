@@ -11,7 +11,7 @@ from yacs.config import CfgNode as CN
 
 from baselines.loop import epoch_batches
 from torchreid_daam import adapt
-from torchreid_daam.run import build_datamanager
+from torchreid_daam.datamanager import build_datamanager
 
 
 def images_seen(cfg: CN, num_source: int, num_target: int) -> int:

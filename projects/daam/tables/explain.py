@@ -18,9 +18,9 @@ from torchreid_daam.data.seeded import (
     source_items,
     target_items,
 )
+from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.model import DAAM, load_model
 from torchreid_daam.randomness import key_seed
-from torchreid_daam.run import build_datamanager
 from torchreid_daam.runs.files import write_arrays
 
 NUM_IMAGES = 256

@@ -29,8 +29,8 @@ from tables.report import check_matplotlib, write_report
 from tables.rows import Row, Suite
 from tables.suites import suites
 from torchreid_daam.checks import check_config, check_data
+from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.errors import InputError
-from torchreid_daam.run import build_datamanager
 from torchreid_daam.runs.files import write_json
 
 RUNS = 'runs'

@@ -1,0 +1,196 @@
+"""docs/own-cameras.md: each of its commands, on drawn people."""
+
+import json
+import re
+import shlex
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from layouts import picture
+from torchreid_daam.cli import main
+
+# Smaller than what a user would train; appended as settings.
+SMALL = {
+    'model.name': 'resnet_tiny_daam',
+    'model.pretrained': False,
+    'data.height': 32,
+    'data.width': 16,
+    'data.workers': 0,
+    'train.batch_size': 8,
+    'train.pretrain_epoch': 1,
+    'train.rounds': 2,
+    'train.round_epoch': 1,
+}
+TRAINING = ('adapt', 'check')
+
+
+@pytest.fixture(scope='module')
+def commands(repo):
+    """Command -> its words, as the page has them."""
+    text = (repo / 'docs' / 'own-cameras.md').read_text(encoding='utf-8')
+    lines = ''.join(re.findall(r'```bash\n(.*?)```', text, re.DOTALL))
+    found = {}
+    for line in lines.replace('\\\n', ' ').splitlines():
+        python, m, module, command, *rest = shlex.split(line)
+        assert (python, m, module) == ('python', '-m', 'torchreid_daam')
+        found[command] = [command, *rest]
+    return found
+
+
+@pytest.fixture(scope='module')
+def done(commands, tmp_path_factory):
+    """All of them in order, in a folder with crops and people."""
+    folder = tmp_path_factory.mktemp('own')
+    for camera, name in enumerate(('entrance', 'hall'), 1):
+        for pid in range(6):
+            for shot in range(2):
+                path = folder / 'crops' / name / f'{pid}{shot}.jpg'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture(pid, camera, shot).save(path)
+    for pid in range(20, 26):
+        for shot in range(3):
+            path = folder / 'people' / f'p{pid}' / f'{shot}.jpg'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(pid, 1, shot).save(path)
+    patch = pytest.MonkeyPatch()
+    patch.chdir(folder)
+    small = [str(word) for pair in SMALL.items() for word in pair]
+    codes = {}
+    for name, words in commands.items():
+        codes[name] = main(words + (small if name in TRAINING else []))
+    patch.undo()
+    return folder, codes
+
+
+def test_they_all_work(done):
+    _, codes = done
+    assert codes == dict.fromkeys(
+        ('check', 'adapt', 'calibrate', 'extract', 'search'), 0
+    )
+
+
+def test_the_check(done):
+    folder, _ = done
+    found = json.loads((folder / 'log/own/check.json').read_text())
+    assert found['domains']['target']['cameras'] == {
+        'entrance': 12,
+        'hall': 12,
+    }
+    assert found['problems'] == []
+
+
+def test_the_calibration(done):
+    folder, _ = done
+    path = folder / 'log/own/checkpoints/calibration.json'
+    found = json.loads(path.read_text())
+    assert found['basis'] == 'target' and found['source'] is None
+    assert found['wished_false_accepts'] == 0.01
+    assert found['interval'][0] <= found['interval'][1]
+
+
+def test_the_vectors(done):
+    folder, _ = done
+    with np.load(folder / 'vectors.npz') as arrays:
+        assert arrays['vector'].shape == (24, 256)
+        assert len(set(arrays['path'])) == 24
+
+
+def test_the_search(done):
+    folder, _ = done
+    found = json.loads((folder / 'matches' / 'matches.json').read_text())
+    assert len(found['queries']) == 12
+    calibration = folder / 'log/own/checkpoints/calibration.json'
+    threshold = json.loads(calibration.read_text())['threshold']
+    assert found['threshold'] == threshold
+    for query in found['queries']:
+        assert len(query['matches']) == 5
+        for match in query['matches']:
+            near = match['distance'] <= threshold
+            assert match['verdict'] == ('same' if near else 'different')
+            assert 'entrance' in match['path']
+    assert (folder / 'matches' / 'matches.txt').stat().st_size > 500
+    with Image.open(folder / 'matches' / 'matches.png') as sheet:
+        assert sheet.format == 'PNG' and sheet.width > 6 * 64
+
+
+@pytest.mark.parametrize(
+    ('words', 'expected'),
+    [
+        ('extract --model gone --images crops --out v.npz', 'gone'),
+        ('extract --model log/own --images none --out v.npz', '--images=none'),
+        ('extract --model log/own --images crops --out v.txt', '.csv .npz'),
+        (
+            'search --model log/own --query crops --gallery crops --top 0 '
+            '--out m',
+            '--top=0',
+        ),
+        ('calibrate --model log/own --far 2', '--far=2.0'),
+        ('extract --model log/own', '--images, --out'),
+    ],
+)
+def test_what_is_refused(words, expected, done, monkeypatch, capsys):
+    folder, _ = done
+    monkeypatch.chdir(folder)
+    assert main(words.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected in line
+
+
+def test_a_checkpoint_alone(done, tmp_path, monkeypatch, capsys, caplog):
+    folder, _ = done
+    alone = tmp_path / 'model.pth'
+    alone.write_bytes(
+        (folder / 'log/own/checkpoints/selected.pth').read_bytes()
+    )
+    words = ['extract', '--model', str(alone), '--images']
+    words += [str(folder / 'crops'), '--out', str(tmp_path / 'v.npz')]
+    assert main([*words, 'data.height', '32', 'data.width', '16']) == 0
+    assert 'no config.yaml' in caplog.text
+    with (
+        np.load(tmp_path / 'v.npz') as one,
+        np.load(folder / 'vectors.npz') as two,
+    ):
+        assert np.array_equal(one['vector'], two['vector'])
+    assert main(['calibrate', '--model', str(alone)]) == 2
+    assert 'needs the folder of its run' in capsys.readouterr().err
+
+
+def test_nothing_is_downloaded(done, tmp_path, monkeypatch, capsys, caplog):
+    """A run whose named source is gone, and which has no pseudo labels."""
+    folder, _ = done
+    run = tmp_path / 'run'
+    (run / 'checkpoints').mkdir(parents=True)
+    for name in ('config.yaml', 'checkpoints/selected.pth'):
+        (run / name).write_bytes((folder / 'log/own' / name).read_bytes())
+
+    def refused(*args, **kwargs):
+        raise AssertionError('a download')
+
+    monkeypatch.setattr('urllib.request.urlopen', refused)
+    monkeypatch.chdir(tmp_path)
+    words = ['calibrate', '--model', str(run)]
+    assert main([*words, 'data.sources', 'market1501']) == 2
+    assert 'nothing to calibrate with' in capsys.readouterr().err
+    assert 'market1501: not below data.root' in caplog.text
+    assert not (tmp_path / 'reid-data').exists()
+
+
+def test_people_of_the_source_that_were_not_trained_on(
+    done, tmp_path, monkeypatch
+):
+    """Of the embedded source, whose query and gallery are other people."""
+    folder, _ = done
+    run = tmp_path / 'run'
+    (run / 'checkpoints').mkdir(parents=True)
+    for name in ('config.yaml', 'checkpoints/selected.pth'):
+        (run / name).write_bytes((folder / 'log/own' / name).read_bytes())
+    words = ['calibrate', '--model', str(run), '--far', '0.1']
+    words += ['data.sources', 'synthetic_source', 'data.root', str(tmp_path)]
+    assert main([*words, 'data.synthetic.pair', 'tiny']) == 0
+    path = run / 'checkpoints' / 'calibration.json'
+    found = json.loads(path.read_text())
+    assert found['basis'] == 'source' and found['target'] is None
+    assert found['source']['people'] == 6
+    assert found['source']['false_accepts'] == pytest.approx(0.1, abs=0.02)

@@ -1,0 +1,175 @@
+"""The check command: what it finds, says and refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from layouts import picture
+from tiny import tiny_config
+from torchreid_daam import adapt
+from torchreid_daam.check import check
+from torchreid_daam.cli import command_main
+from torchreid_daam.errors import InputError
+
+
+def crops(folder, cameras=2, number=10, size=(16, 32)):
+    for camera in range(1, cameras + 1):
+        for i in range(number):
+            path = folder / f'cam{camera}' / f'{i}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(i, camera, 1, size).save(path)
+    return folder
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    cfg = tiny_config(tmp_path)
+    cfg.data.target_folder = [str(crops(tmp_path / 'crops'))]
+    return cfg
+
+
+def test_figures(cfg, tmp_path):
+    folder = tmp_path / 'crops' / 'cam1'
+    shutil.copy(folder / '0.png', folder / 'copy.png')
+    Image.new('RGB', (16, 32), (90, 90, 90)).save(folder / 'blank.png')
+    picture(1, 1, 1, (3, 7)).save(folder / 'tiny.png')
+    report = check(cfg)
+    found = report.domains['target']
+    assert found['images'] == 23
+    assert found['cameras'] == {'cam1': 13, 'cam2': 10}
+    assert found['unreadable'] == 0
+    assert found['exact_copies'] == 1
+    assert found['blank'] == 1
+    assert found['tiny'] == 1
+    assert found['width'] == [3, 16, 16, 16, 16]
+    assert found['height'] == [7, 32, 32, 32, 32]
+    assert found['aspect'][2] == 2
+    assert report.problems == []
+    assert any('1 images are copies' in line for line in report.warnings)
+    assert any('1 images are blank' in line for line in report.warnings)
+    written = json.loads((cfg.save_dir / 'check.json').read_text())
+    assert written == json.loads(json.dumps(report.as_dict()))
+    assert written['domains']['source']['images'] > 20
+    text = report.text()
+    assert 'cam1: 13, cam2: 10' in text
+    assert '16 pixels (3 to 16)' in text
+    assert 'about' in text and 'of adaptation' in text
+
+
+def test_the_cost_is_that_of_the_run(cfg):
+    """Within a factor of 2, of memory; seconds are those of the run.json."""
+    cfg.train.pretrain_epoch, cfg.train.rounds = 6, 2
+    cfg.train.round_epoch = 6
+    cost = check(cfg).run
+    adapt(cfg)
+    real = json.loads((cfg.save_dir / 'run.json').read_text())
+    assert 0.5 < cost['memory_gb'] / real['peak_memory_gb'] < 2
+    # Other work on the machine makes a short time uncertain.
+    assert 0.2 < cost['seconds'] / real['seconds'] < 5
+    assert cost['target_images'] == 20
+    assert cost['adaptation_steps'] == 2 * 6 * (cost['source_images'] // 8)
+
+
+def test_unreadable_images(cfg, tmp_path, capsys):
+    (tmp_path / 'crops' / 'cam2' / '3.png').write_bytes(b'no image')
+    report = check(cfg)
+    (line,) = report.problems
+    assert '1 of 20 images can not be read' in line and '3.png' in line
+    assert report.run == {}
+    with pytest.raises(InputError, match=r'3\.png: not a readable image'):
+        adapt(cfg)
+
+
+def test_images_that_are_left_out(cfg, tmp_path):
+    """The placeholder query of a target without labels may be one."""
+    for camera in ('cam1', 'cam2'):
+        names = sorted((tmp_path / 'crops' / camera).iterdir())
+        names[0].write_bytes(b'no image')
+    cfg.data.on_bad_image = 'skip'
+    report = check(cfg)
+    assert not report.problems
+    (line,) = (w for w in report.warnings if 'can not be read' in w)
+    assert '2 of 20 images' in line and 'left out' in line
+    adapt(cfg)
+    listed = (cfg.save_dir / 'bad_images.txt').read_text()
+    assert len(listed.splitlines()) == 2
+    found = json.loads((cfg.save_dir / 'check.json').read_text())
+    assert found['domains']['target']['images'] == 18
+
+
+def test_too_few(cfg, tmp_path):
+    shutil.rmtree(tmp_path / 'crops' / 'cam2')
+    cfg.train.batch_size = 16
+    assert 'fewer than a batch' in '\n'.join(check(cfg).problems)
+    cfg.train.batch_size = 4
+    cfg.pseudo_labels.num_clusters = 11
+    assert 'exceeds the 10 images' in '\n'.join(check(cfg).problems)
+    cfg.pseudo_labels.num_clusters = 4
+    report = check(cfg)
+    warnings = '\n'.join(report.warnings)
+    assert not report.problems
+    assert 'leaves 2.5 images to a cluster' in warnings
+    assert 'all images are of one camera' in warnings
+
+
+def test_copies_of_one_image(cfg, tmp_path):
+    shutil.rmtree(tmp_path / 'crops')
+    crops(tmp_path / 'crops', cameras=1, number=1)
+    folder = tmp_path / 'crops' / 'cam1'
+    for i in range(1, 12):
+        shutil.copy(folder / '0.png', folder / f'{i}.png')
+    report = check(cfg)
+    assert any('all images are copies of one' in p for p in report.problems)
+    assert any('exceeds the 1 different' in w for w in report.warnings)
+
+
+def test_other_shapes(cfg, tmp_path):
+    crops(tmp_path / 'crops', size=(60, 30))
+    assert any('stretched' in line for line in check(cfg).warnings)
+
+
+def test_a_run_begins_with_it(cfg, capsys):
+    adapt(cfg)
+    out = capsys.readouterr().out
+    assert 'cam1: 10, cam2: 10' in out
+    found = json.loads((cfg.save_dir / 'check.json').read_text())
+    assert found['domains']['target']['images'] == 20
+
+
+def arguments(cfg):
+    pairs = {
+        'data.synthetic.pair': 'tiny',
+        'model.name': cfg.model.name,
+        'model.pretrained': False,
+        'data.height': 32,
+        'data.width': 16,
+        'data.workers': 0,
+        'data.save_dir': cfg.data.save_dir,
+        'train.batch_size': 8,
+        'pseudo_labels.num_clusters': 0,
+        'train.rounds': 1,
+        'train.round_epoch': 1,
+    }
+    words = ['--root', cfg.data.root, '-s', 'synthetic_source']
+    words += ['--target-folder', *cfg.data.target_folder]
+    return words + [str(word) for pair in pairs.items() for word in pair]
+
+
+def test_the_command(cfg, tmp_path, capsys):
+    words = arguments(cfg)
+    assert command_main('check', words) == 0
+    out = capsys.readouterr().out
+    assert 'problems' not in out and 'cam2: 10' in out
+    assert (
+        command_main('check', [*words, 'pseudo_labels.num_clusters', '500'])
+        == 2
+    )
+    captured = capsys.readouterr()
+    assert 'exceeds the 20 images' in captured.out
+    (line,) = captured.err.splitlines()
+    assert line.startswith('error: target: pseudo_labels.num_clusters=500')
+    assert command_main('check', [*words, 'loss.name', 'softmax']) == 2
+    assert np.all([len(capsys.readouterr().err.splitlines()) == 1])

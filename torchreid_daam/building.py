@@ -1,0 +1,83 @@
+"""Model, labeller and orders of images, as the settings say."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torchreid
+from torch import nn
+from yacs.config import CfgNode as CN
+
+from torchreid_daam import registry
+from torchreid_daam.cluster_search import SearchingLabeller
+from torchreid_daam.config.kwargs import labeller_kwargs, model_kwargs
+from torchreid_daam.data.samplers import Order, random_order
+from torchreid_daam.data.seeded import source_items
+from torchreid_daam.model import build_daam, load_weights
+from torchreid_daam.pseudo_labels import KMeansLabeller
+from torchreid_daam.randomness import seeded
+from torchreid_daam.stock import build_plain_model
+
+
+def build_model(cfg: CN, num_classes: int) -> nn.Module:
+    """The model of the settings, with the weights they name."""
+    if not cfg.model.name.endswith(registry.SUFFIX):
+        return build_plain_model(cfg, num_classes)
+    later = cfg.model.load_weights or cfg.model.resume
+    model = build_daam(
+        cfg.model.name.removesuffix(registry.SUFFIX),
+        num_classes,
+        cfg.pseudo_labels.num_clusters or 1,  # 0: a round's labels decide
+        cfg.loss.name,
+        pretrained=cfg.model.pretrained and not later,
+        **model_kwargs(cfg),
+    )
+    if cfg.model.load_weights and not cfg.model.resume:
+        load_weights(model, cfg.model.load_weights, 'model.load_weights')
+    return model
+
+
+def placed(cfg: CN, model: nn.Module) -> nn.Module:
+    """The model on its device, in its layout, on all GPUs."""
+    if cfg.use_gpu or cfg.device == 'mps':
+        model = model.to('mps' if cfg.device == 'mps' else 'cuda')
+    if cfg.train.channels_last:
+        # Convolutions hand the layout of their weights on to what follows.
+        model = model.to(memory_format=torch.channels_last)
+    if cfg.use_gpu and torch.cuda.device_count() > 1:
+        model = nn.DataParallel(model)
+    return model
+
+
+def build_labeller(cfg: CN, datamanager: Any) -> Callable:
+    """The labeller seat: k-means, with a search for K where it is wanted."""
+    kwargs = labeller_kwargs(cfg)
+    if cfg.pseudo_labels.cluster_search == 'rule':
+        return KMeansLabeller(**kwargs)
+    return SearchingLabeller(
+        lambda number: KMeansLabeller(**{**kwargs, 'num_clusters': number})
+    )
+
+
+def source_order(cfg: CN, datamanager: Any) -> Order:
+    """The sampler seat of the source, any of torchreid's samplers."""
+    name = cfg.sampler.train_sampler
+    if name == 'RandomSampler' or not cfg.data.sources:
+        return random_order
+    items = source_items(datamanager.train_loader.dataset.data)
+    data = [('', *item[1:]) for item in items]
+
+    def order(labels, cameras, generator):
+        with seeded(int(generator.integers(2**62))):
+            sampler = torchreid.data.sampler.build_train_sampler(
+                data,
+                name,
+                batch_size=cfg.train.batch_size,
+                num_instances=cfg.sampler.num_instances,
+                num_cams=cfg.sampler.num_cams,
+                num_datasets=cfg.sampler.num_datasets,
+            )
+            return np.fromiter(sampler, dtype=np.int64)
+
+    return order

@@ -1,0 +1,62 @@
+"""The check command: the pre-flight scan, and what the run would cost."""
+
+from yacs.config import CfgNode as CN
+
+from torchreid_daam.datamanager import (
+    build_datamanager,
+    read_folders,
+    tracklets_of,
+)
+from torchreid_daam.derived import resolved, with_clusters
+from torchreid_daam.errors import InputError
+from torchreid_daam.plan import duration, estimate
+from torchreid_daam.preflight import Report, scan
+from torchreid_daam.run import prepare
+
+
+def check(cfg: CN) -> Report:
+    """Looks at the images and measures a few steps; trains nothing.
+
+    ``check.json`` is written to ``data.save_dir``. A reason for which the
+    run can't work is a problem of the report, and no error.
+
+    Args:
+        cfg: from ``get_default_config()``; it is not changed.
+
+    Raises:
+        InputError: if settings are wrong, or images can't be found.
+    """
+    cfg = resolved(cfg)
+    if cfg.loss.name != 'daam' or cfg.test.evaluate:
+        raise InputError(
+            f'loss.name={cfg.loss.name}, test.evaluate={cfg.test.evaluate}: '
+            'the check is of a run that adapts; daam and False expected'
+        )
+    lists = read_folders(cfg)
+    datamanager = build_datamanager(cfg, lists)
+    tracklets = tracklets_of(lists, datamanager)
+    cfg = with_clusters(cfg, datamanager, tracklets)
+    report = scan(cfg, datamanager, lists)
+    if not report.problems:
+        try:
+            _measure(cfg, report)
+        except InputError as error:
+            report.problems.append(str(error))
+    report.write(cfg.data.save_dir)
+    return report
+
+
+def _measure(cfg: CN, report: Report) -> None:
+    cost = estimate(prepare(cfg))
+    memory = 'not known here'
+    if cost.memory_gb is not None:
+        memory = f'{cost.memory_gb:.1f} GB'
+    report.run = {
+        **cost._asdict(),
+        'shown': {
+            'steps': f'{cost.pretraining_steps} of pretraining, '
+            f'{cost.adaptation_steps} of adaptation',
+            'time': f'about {duration(cost.seconds)}, half to twice of it',
+            'memory': f'about {memory}, half to twice of it',
+        },
+    }

@@ -1,0 +1,110 @@
+"""torchreid's data manager for a run, folders of own images included."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from yacs.config import CfgNode as CN
+
+from torchreid_daam.checks import load_datamanager
+from torchreid_daam.config.kwargs import imagedata_kwargs, target_folder_kwargs
+from torchreid_daam.data import synthetic
+from torchreid_daam.data.folder import (
+    Lists,
+    chosen,
+    read_source,
+    read_target,
+    without_source,
+)
+from torchreid_daam.data.style import style_items
+from torchreid_daam.data.tree import shown
+from torchreid_daam.errors import InputError
+
+NO_SOURCE = 'no_source'
+
+
+def name_folders(cfg: CN) -> None:
+    """Puts folders that are set in the place of named data sets."""
+    for key, names in (
+        ('source_folder', 'sources'),
+        ('target_folder', 'targets'),
+    ):
+        if cfg.data[key] and key not in cfg.data[names]:
+            cfg.data[names] = [key]
+
+
+def read_folders(cfg: CN) -> dict[str, Lists]:
+    """Lists of the folder data sets that the settings name.
+
+    Raises:
+        InputError: if a folder can't be used.
+    """
+    lists = {}
+    if 'source_folder' in cfg.data.sources + cfg.data.targets:
+        lists['source_folder'] = read_source(
+            cfg.data.source_folder, cfg.data.camera_pattern
+        )
+    if 'target_folder' in cfg.data.targets:
+        lists['target_folder'] = read_target(**target_folder_kwargs(cfg))
+        if not cfg.data.sources:
+            lists[NO_SOURCE] = without_source(lists['target_folder'])
+    return lists
+
+
+def tracklets_of(
+    lists: Mapping[str, Lists], datamanager: Any
+) -> dict[str, int]:
+    """Number of the tracklet by path of a target training image.
+
+    Of the images that the data manager still has; empty without a pattern.
+    """
+    target, loader = lists.get('target_folder'), datamanager.train_loader_t
+    if target is None or loader is None or not target.tracklets:
+        return {}
+    paths = [entry[0] for entry in loader.dataset.data]
+    return {path: target.tracklets[path] for path in paths}
+
+
+def build_datamanager(
+    cfg: CN, lists: Mapping[str, Lists] | None = None
+) -> Any:
+    """torchreid's data manager, embedded data drawn where it is named.
+
+    Args:
+        cfg: the settings.
+        lists: of the folder data sets, from :func:`read_folders`.
+
+    Raises:
+        InputError: if a list can't be loaded, or source and target share
+            images.
+    """
+    if lists is None:
+        lists = read_folders(cfg)
+    pair = cfg.data.synthetic
+    kwargs = imagedata_kwargs(cfg)
+    if not cfg.data.sources:
+        kwargs['sources'] = [NO_SOURCE]
+    with synthetic.selected(pair.pair, pair.seed), chosen(lists):
+        datamanager = load_datamanager(**kwargs)
+    if 'target_folder' in lists and cfg.data.sources:
+        _check_apart(datamanager, lists['target_folder'])
+    if cfg.data.style_folder:
+        source = datamanager.train_loader.dataset.data
+        by_folder = ''
+        if cfg.data.sources == ['source_folder']:
+            by_folder = cfg.data.source_folder
+        source += style_items(cfg.data.style_folder, source, by_folder)
+    return datamanager
+
+
+def _check_apart(datamanager: Any, target: Lists) -> None:
+    """A target folder inside the source's would be trained on with labels."""
+    source = datamanager.train_loader.dataset.data
+    known = {os.path.realpath(entry[0]) for entry in source}
+    shared = [p for p, _, _ in target.train if os.path.realpath(p) in known]
+    if shared:
+        raise InputError(
+            f'data.target_folder: {len(shared)} of its {len(target.train)} '
+            f'images are training images of the source too, such as '
+            f'{shown(shared[0])}; the folders have to lie apart'
+        )

@@ -1,0 +1,274 @@
+"""The pre-flight scan: do these images and these settings make a run?"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from yacs.config import CfgNode as CN
+
+from torchreid_daam.data.folder import Lists
+from torchreid_daam.data.survey import (
+    BLANK_SPREAD,
+    Look,
+    exact_copies,
+    near_copies,
+    survey,
+)
+from torchreid_daam.data.tree import shown
+from torchreid_daam.errors import InputError
+from torchreid_daam.runs.files import write_json
+
+FORMAT = 1
+# A cluster of fewer images on average has little to learn from.
+FEW_PER_CLUSTER = 4
+
+
+class Report:
+    """What was found, as text and as JSON.
+
+    Attributes:
+        domains: figures of each domain's training images.
+        run: what the run would cost; empty where that is not known.
+        problems: why a run can't work, a line each.
+        warnings: what to look at, a line each.
+    """
+
+    def __init__(self) -> None:
+        self.domains: dict[str, dict[str, Any]] = {}
+        self.run: dict[str, Any] = {}
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``check.json`` holds."""
+        return {'format': FORMAT, **vars(self)}
+
+    def write(self, folder: str | os.PathLike) -> Path:
+        """Writes ``check.json`` into a run's folder."""
+        path = Path(folder).expanduser() / 'check.json'
+        write_json(path, self.as_dict())
+        return path
+
+    def raise_problems(self) -> None:
+        """Stops a run that can't work.
+
+        Raises:
+            InputError: with the first problem.
+        """
+        if self.problems:
+            raise InputError(self.problems[0])
+
+    def text(self) -> str:
+        """The table, in plain words."""
+        lines = []
+        for name, figures in self.domains.items():
+            lines += _domain_lines(name, figures)
+        if self.run:
+            lines.append('run')
+            lines += [f'  {k:<15}{v}' for k, v in self.run['shown'].items()]
+        for title in ('problems', 'warnings'):
+            found = getattr(self, title)
+            if found:
+                lines += [title, *(f'  {line}' for line in found)]
+        return '\n'.join(lines)
+
+
+def scan(cfg: CN, datamanager: Any, lists: Mapping[str, Lists]) -> Report:
+    """Looks at all training images of source and target.
+
+    Args:
+        cfg: the settings, resolved.
+        datamanager: torchreid's.
+        lists: of the folder data sets.
+    """
+    report = Report()
+    loaders = {
+        'target': datamanager.train_loader_t,
+        'source': datamanager.train_loader if cfg.data.sources else None,
+    }
+    for name, loader in loaders.items():
+        if loader is None:
+            continue
+        entries = loader.dataset.data
+        # An image may be in a list twice: copies are of files.
+        looks = survey([entry[0] for entry in entries], f'looking at {name}')
+        names = _camera_names(lists.get(f'{name}_folder'))
+        figures = domain_figures(looks, [e[2] for e in entries], names, cfg)
+        report.domains[name] = figures
+        _judge(report, name, figures, looks, cfg)
+    return report
+
+
+def _camera_names(lists: Lists | None) -> list[str]:
+    return lists.cameras if lists else []
+
+
+def domain_figures(
+    looks: Sequence[Look],
+    cameras: Sequence[int],
+    names: Sequence[str],
+    cfg: CN,
+) -> dict[str, Any]:
+    """Figures of one domain's images.
+
+    Args:
+        looks: of the files.
+        cameras: of the same files.
+        names: of the cameras, by number; the number itself where missing.
+        cfg: the settings: input size.
+    """
+    numbers, counts = np.unique(cameras, return_counts=True)
+    good = [look for look in looks if not look.error]
+    near = near_copies(looks)
+    least = (cfg.data.height / 4, cfg.data.width / 4)
+    tiny = [x for x in good if x.height < least[0] or x.width < least[1]]
+    figures: dict[str, Any] = {
+        'images': len(looks),
+        'cameras': {
+            names[n] if n < len(names) else str(n + 1): int(count)
+            for n, count in zip(numbers, counts, strict=True)
+        },
+        'unreadable': len(looks) - len(good),
+        'exact_copies': exact_copies(looks),
+        'near_copies': None if near is None else len(near),
+        'blank': sum(look.spread < BLANK_SPREAD for look in good),
+        'tiny': len(tiny),
+        'tiny_below': {'height': least[0], 'width': least[1]},
+    }
+    for name, values in (
+        ('width', [look.width for look in good]),
+        ('height', [look.height for look in good]),
+        ('aspect', [look.height / look.width for look in good]),
+    ):
+        figures[name] = (
+            np.quantile(values, (0, 0.25, 0.5, 0.75, 1)).tolist()
+            if values
+            else None
+        )
+    return figures
+
+
+def _judge(
+    report: Report,
+    name: str,
+    figures: Mapping[str, Any],
+    looks: Sequence[Look],
+    cfg: CN,
+) -> None:
+    """Adds problems and warnings about one domain."""
+    images = figures['images']
+    bad = next((look for look in looks if look.error), None)
+    if bad is not None:
+        skip = cfg.data.on_bad_image == 'skip'
+        told = report.warnings if skip else report.problems
+        told.append(
+            f'{name}: {figures["unreadable"]} of {images} images can not be '
+            f'read, such as {shown(bad.path)} ({bad.error}); '
+            + (
+                'they are left out'
+                if skip
+                else 'replace or remove them, or data.on_bad_image skip'
+            )
+        )
+        images -= figures['unreadable']
+    if images < cfg.train.batch_size:
+        report.problems.append(
+            f'{name}: {images} images are fewer than a batch of '
+            f'train.batch_size={cfg.train.batch_size}'
+        )
+    different = images - figures['exact_copies']
+    warn = report.warnings.append
+    if images > 1 and different == 1:
+        # Equal features can't be clustered; see guards.check_features.
+        told = report.problems.append if name == 'target' else warn
+        told(
+            f'{name}: all images are copies of one; there is nothing to learn'
+        )
+    elif figures['exact_copies']:
+        warn(
+            f'{name}: {figures["exact_copies"]} images are copies of others, '
+            'byte by byte'
+        )
+    if (figures['near_copies'] or 0) > images / 2:
+        warn(
+            f'{name}: {figures["near_copies"]} images look like another one; '
+            'take fewer frames per second, or set data.tracklet_pattern'
+        )
+    if figures['blank']:
+        warn(f'{name}: {figures["blank"]} images are blank; remove them')
+    if figures['tiny'] > images / 10:
+        warn(
+            f'{name}: {figures["tiny"]} images are smaller than a quarter of '
+            'data.height or data.width; the network will see a blur'
+        )
+    if name == 'target':
+        _judge_target(report, figures, different, cfg)
+
+
+def _judge_target(
+    report: Report, figures: Mapping[str, Any], different: int, cfg: CN
+) -> None:
+    clusters = cfg.pseudo_labels.num_clusters
+    warn = report.warnings.append
+    key = f'pseudo_labels.num_clusters={clusters}'
+    images = figures['images'] - figures['unreadable']
+    if clusters > images:
+        report.problems.append(f'target: {key} exceeds the {images} images')
+    elif clusters > different:
+        warn(f'target: {key} exceeds the {different} different images')
+    elif clusters and images / clusters < FEW_PER_CLUSTER:
+        warn(
+            f'target: {key} leaves {images / clusters:.1f} images '
+            'to a cluster; take fewer clusters, or more images'
+        )
+    if len(figures['cameras']) == 1:
+        warn(
+            'target: all images are of one camera; data.camera_pattern can '
+            'tell cameras apart'
+        )
+    if figures['aspect']:
+        ratio = cfg.data.height / cfg.data.width
+        median = figures['aspect'][2]
+        if not ratio / 1.5 < median < ratio * 1.5:
+            warn(
+                f'target: half of the images are {median:.1f} times as high '
+                f'as wide or more, the network sees {ratio:.1f}; they are '
+                'stretched'
+            )
+
+
+def _domain_lines(name: str, figures: Mapping[str, Any]) -> list[str]:
+    cameras = [f'{k}: {v}' for k, v in figures['cameras'].items()]
+    if len(cameras) > 12:
+        cameras = [*cameras[:12], f'... {len(cameras)} in all']
+    near = figures['near_copies']
+    least = figures['tiny_below']
+    rows = {
+        'images': figures['images'],
+        'cameras': ', '.join(map(shown, cameras)),
+        'width': _range(figures['width'], '{:.0f}', ' pixels'),
+        'height': _range(figures['height'], '{:.0f}', ' pixels'),
+        'height / width': _range(figures['aspect'], '{:.2f}', ''),
+        'unreadable': figures['unreadable'],
+        'exact copies': figures['exact_copies'],
+        'near copies': (
+            'not looked for: pip install torchreid-daam[check]'
+            if near is None
+            else near
+        ),
+        'blank': figures['blank'],
+        'tiny': (
+            f'{figures["tiny"]} (below {least["width"]:g} x '
+            f'{least["height"]:g} pixels)'
+        ),
+    }
+    return [name, *(f'  {key:<15}{value}' for key, value in rows.items())]
+
+
+def _range(quartiles: Sequence[float] | None, form: str, unit: str) -> str:
+    if quartiles is None:
+        return '-'
+    low, _, median, _, high = (form.format(value) for value in quartiles)
+    return f'{median}{unit} ({low} to {high})'

@@ -1,0 +1,295 @@
+"""The commands that use an adapted model: extract, search, calibrate."""
+
+import json
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torchreid
+from torch import nn
+from torchvision import transforms
+from yacs.config import CfgNode as CN
+
+from torchreid_daam import registry
+from torchreid_daam.config.kwargs import transform_kwargs
+from torchreid_daam.data import synthetic
+from torchreid_daam.data.tree import find_images
+from torchreid_daam.delivery import search as searching
+from torchreid_daam.delivery.features import (
+    FORMATS,
+    extract,
+    image_transform,
+    write_features,
+)
+from torchreid_daam.errors import InputError
+from torchreid_daam.evaluation.calibration import (
+    calibrate_pairs,
+    confident,
+    cross_camera_pairs,
+)
+from torchreid_daam.model import load_model
+from torchreid_daam.randomness import key_generator
+from torchreid_daam.runs.files import write_json, write_text
+
+logger = logging.getLogger('torchreid_daam')
+CALIBRATION = 'calibration.json'
+_ROUND = re.compile(r'round-(\d+)\.npz')
+
+
+class Opened(NamedTuple):
+    """A model with all that reading images for it takes."""
+
+    model: nn.Module
+    transform: transforms.Compose
+    batch_size: int
+
+    def vectors(self, paths: list[str]) -> tuple[np.ndarray, list[str]]:
+        """Vectors (N, D) of the images that can be read, and their paths."""
+        return extract(self.model, paths, self.transform, self.batch_size)
+
+
+def checkpoint_of(path: str) -> Path:
+    """The file that a run's folder stands for, or the file itself."""
+    given = Path(path).expanduser()
+    return given / 'checkpoints' / 'selected.pth' if given.is_dir() else given
+
+
+def settings_file(path: str) -> Path | None:
+    """``config.yaml`` of the run that wrote a checkpoint, if it is there."""
+    file = checkpoint_of(path).parent.parent / 'config.yaml'
+    return file if file.is_file() else None
+
+
+def open_model(cfg: CN, path: str) -> Opened:
+    """Loads a model onto the device of the settings.
+
+    Args:
+        cfg: the settings it is used with: input size, mean and std, batch.
+        path: a checkpoint, or a run's folder.
+
+    Raises:
+        InputError: if the file holds no model.
+    """
+    device = cfg.device
+    if device == 'auto':
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    model = load_model(checkpoint_of(path), device)
+    transform = image_transform(**transform_kwargs(cfg))
+    return Opened(model, transform, cfg.test.batch_size)
+
+
+def _images(paths: list[str], key: str) -> list[str]:
+    """Files of folders and of single files."""
+    files = [os.path.abspath(p) for p in paths if os.path.isfile(p)]
+    folders = [p for p in paths if not os.path.isfile(p)]
+    if folders:
+        files += [image.path for image in find_images(folders, key)]
+    return files
+
+
+def extract_files(cfg: CN, model: str, images: list[str], out: str) -> int:
+    """Writes the vectors of images; returns how many there are.
+
+    Args:
+        cfg: the settings.
+        model: a checkpoint, or a run's folder.
+        images: folders or files.
+        out: ``.npz`` or ``.csv``.
+    """
+    if Path(out).suffix.lower() not in FORMATS:
+        raise InputError(f'--out={out}: allowed endings: {" ".join(FORMATS)}')
+    opened = open_model(cfg, model)
+    vectors, paths = opened.vectors(_images(images, '--images'))
+    write_features(out, vectors, paths)
+    return len(paths)
+
+
+def search_files(
+    cfg: CN,
+    model: str,
+    query: list[str],
+    gallery: list[str],
+    out: str,
+    top: int,
+) -> str:
+    """Writes matches.json, matches.txt and matches.png; returns the table.
+
+    The threshold is that of the ``calibration.json`` beside the model, if
+    there is one.
+
+    Args:
+        cfg: the settings.
+        model: a checkpoint, or a run's folder.
+        query: images or folders to search for.
+        gallery: images or folders to search in.
+        out: folder of the three files.
+        top: matches for a query.
+    """
+    if top < 1:
+        raise InputError(f'--top={top}: at least 1 expected')
+    queries, galleries = (
+        _images(query, '--query'),
+        _images(gallery, '--gallery'),
+    )
+    opened = open_model(cfg, model)
+    q, q_paths = opened.vectors(queries)
+    g, g_paths = opened.vectors(galleries)
+    threshold = read_threshold(model)
+    found = searching.search(q, g, q_paths, g_paths, top, threshold)
+    folder = Path(out).expanduser()
+    text = searching.table(q_paths, found)
+    content = searching.as_json(q_paths, found, threshold)
+    write_json(folder / 'matches.json', content)
+    write_text(folder / 'matches.txt', text + '\n')
+    searching.contact_sheet(folder / 'matches.png', q_paths, found)
+    return text
+
+
+def read_threshold(model: str) -> float | None:
+    """The calibrated threshold beside a model; None if there is none."""
+    path = checkpoint_of(model).parent / CALIBRATION
+    if not path.is_file():
+        logger.info('no %s: distances without a verdict', path)
+        return None
+    try:
+        return float(json.loads(path.read_text(encoding='utf-8'))['threshold'])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f'{path}: no threshold in it; calibrate writes the file'
+        ) from None
+
+
+def calibrate(cfg: CN, model: str, rate: float) -> dict[str, Any]:
+    """Writes ``calibration.json`` beside the model; returns its content.
+
+    Args:
+        cfg: the settings of the run that made the model.
+        model: a checkpoint of a run, or the run's folder.
+        rate: wished false-accept rate, in (0, 0.5].
+
+    Raises:
+        InputError: if neither source nor target gives pairs.
+    """
+    if not 0 < rate <= 0.5:
+        raise InputError(f'--far={rate}: above 0 to 0.5 expected')
+    if settings_file(model) is None:
+        raise InputError(
+            f'--model={model}: calibrate needs the folder of its run: '
+            'config.yaml, and pseudo labels or the source'
+        )
+    opened = open_model(cfg, model)
+    parts = {
+        'target': _target_pairs(cfg, model, opened, rate),
+        'source': _source_pairs(cfg, opened, rate),
+    }
+    known = [name for name, part in parts.items() if part]
+    if not known:
+        raise InputError(
+            f'{checkpoint_of(model)}: nothing to calibrate with: no pseudo '
+            'labels beside it, and no source with people that were not '
+            'trained on, each in two cameras'
+        )
+    # Clusters are guessed, but distances of the source are of other images:
+    # an adapted model spreads the two domains differently.
+    basis = known[0]
+    content = {
+        'format': 1,
+        'metric': 'cosine',
+        'wished_false_accepts': rate,
+        'basis': basis,
+        'threshold': parts[basis]['threshold'],
+        'interval': parts[basis]['interval'],
+        **parts,
+    }
+    write_json(checkpoint_of(model).parent / CALIBRATION, content)
+    return content
+
+
+def _target_pairs(
+    cfg: CN, model: str, opened: Opened, rate: float
+) -> dict[str, Any] | None:
+    """From the confident half of each cluster of the last round."""
+    folder = checkpoint_of(model).parent.parent / 'pseudo_labels'
+    rounds = {
+        int(match[1]): path
+        for path in folder.glob('round-*.npz')
+        if (match := _ROUND.fullmatch(path.name))
+    }
+    if not rounds:
+        return None
+    with np.load(rounds[max(rounds)], allow_pickle=False) as arrays:
+        root = os.path.abspath(os.path.expanduser(cfg.data.root))
+        names = [os.path.join(root, str(name)) for name in arrays['path']]
+        labels = dict(zip(names, arrays['label'].tolist(), strict=True))
+        cameras = dict(zip(names, arrays['camera'].tolist(), strict=True))
+    vectors, paths = opened.vectors(names)
+    label = np.array([labels[path] for path in paths])
+    camera = np.array([cameras[path] for path in paths])
+    sure = confident(vectors, label)
+    return _calibrated(
+        vectors[sure], label[sure], camera[sure], rate, 'target'
+    )
+
+
+def _source_pairs(
+    cfg: CN, opened: Opened, rate: float
+) -> dict[str, Any] | None:
+    """From the source's query and gallery, whose people aren't trained on."""
+    if cfg.data.combineall:
+        return None  # they were
+    vectors, pids, cameras = [], [], []
+    pair = cfg.data.synthetic
+    for number, name in enumerate(cfg.data.sources):
+        if name == 'source_folder':
+            continue  # all of its people are trained on
+        if not _is_there(cfg, name):
+            # torchreid would start to download it.
+            logger.warning(
+                'data.sources=%s: not below data.root=%s; calibrated '
+                'without it',
+                name,
+                cfg.data.root,
+            )
+            continue
+        with synthetic.selected(pair.pair, pair.seed):
+            dataset = torchreid.data.datasets.init_image_dataset(
+                name, root=cfg.data.root, mode='query', verbose=False
+            )
+        entries = {
+            entry[0]: entry
+            for entry in dataset.query + dataset.gallery
+            if entry[1] > 0  # no junk, no distractors
+        }
+        found, paths = opened.vectors(sorted(entries))
+        vectors.append(found)
+        # People and cameras of two data sets are different ones.
+        pids += [entries[path][1] + number * 10**6 for path in paths]
+        cameras += [entries[path][2] + number * 10**3 for path in paths]
+    if not vectors:
+        return None
+    return _calibrated(
+        np.concatenate(vectors),
+        np.array(pids),
+        np.array(cameras),
+        rate,
+        'source',
+    )
+
+
+def _is_there(cfg: CN, name: str) -> bool:
+    """Whether a source can be read without a download."""
+    if name not in registry.dataset_names():
+        return False
+    folder = registry.dataset_folder(name)
+    root = os.path.expanduser(cfg.data.root)
+    return folder is None or os.path.isdir(os.path.join(root, folder))
+
+
+def _calibrated(vectors, pids, cameras, rate, name) -> dict[str, Any] | None:
+    generator = key_generator(0, 'calibrate', name)
+    pairs = cross_camera_pairs(vectors, pids, cameras, generator)
+    return calibrate_pairs(pairs, rate, generator)
