@@ -162,6 +162,16 @@ def test_code_is_never_run(tmp_path, zipped):
     assert trap.exists()  # so it was a trap
 
 
+def test_a_flipped_bit_is_found(tmp_path):
+    path = tmp_path / 'x.pth'
+    torch.save({'a': torch.zeros(1000)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(bytes(3000)) + 1500] ^= 1
+    path.write_bytes(bytes(content))
+    assert torch.load(path, weights_only=True)['a'].sum() != 0
+    assert 'damaged; x/data/0 has another checksum' in refused(path)
+
+
 def test_other_objects_are_refused_by_name(tmp_path):
     path = tmp_path / 'x.pth'
     torch.save({'args': argparse.Namespace(lr=1)}, path)

@@ -21,6 +21,7 @@ import torchreid_daam
 from torchreid_daam import ImageDAAMEngine, PseudoLabels, build_daam
 from torchreid_daam.data import synthetic
 from torchreid_daam.data.reading import read_image
+from torchreid_daam.guards import StepGuard
 from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.pseudo_labels import KMeansLabeller
 from torchreid_daam.randomness import key_seed
@@ -627,6 +628,20 @@ def last(folder):
     return torch.load(path, weights_only=True)
 
 
+class Interrupting(StepGuard):
+    """As if Ctrl-C came in a step."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def step(self, *args):
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
+        super().step(*args)
+
+
 class TestResume:
     """A run that ended anywhere goes on to the same bits."""
 
@@ -668,35 +683,68 @@ class TestResume:
         assert_same_bits(weights, reference[0])
         assert again.folder.results.rows == reference[1]
 
-    @pytest.mark.parametrize('step', (2, 11, 15, 22))
+    @pytest.mark.parametrize(
+        ('where', 'step'),
+        [
+            ('loading', 2),
+            ('loading', 15),
+            ('forward', 11),  # the last step of an epoch
+            ('forward', 22),
+            ('optimiser', 15),
+        ],
+    )
     def test_a_signal_saves_the_middle_of_an_epoch(
-        self, root, tmp_path, reference, step
+        self, root, tmp_path, reference, where, step
     ):
         engine = make_engine(root, tmp_path)
         counted = itertools.count(1)
-        terms = engine.terms
+        owner, name = {
+            'loading': (engine.domains.source.loader.dataset, 'transform'),
+            'forward': (engine, 'outputs'),
+            'optimiser': (engine.guard, 'step'),
+        }[where]
+        call = step if where != 'loading' else 8 * step - 3
+        original = getattr(owner, name)
 
-        def stop(output, batch):
-            if next(counted) == step:
-                # Arrives while the optimiser steps.
-                original = engine.guard.step
+        def method(*args):
+            if next(counted) == call:
+                signal.raise_signal(signal.SIGINT)
+            return original(*args)
 
-                def with_signal(*args):
-                    signal.raise_signal(signal.SIGINT)
-                    original(*args)
-
-                engine.guard.step = with_signal
-            return terms(output, batch)
-
-        stop.total = terms.total
-        engine.terms = stop
+        setattr(owner, name, method)
         with pytest.raises(KeyboardInterrupt):
             run(engine, tmp_path)
-        batches = len(engine.domains.pretraining.domains['source'])
-        assert last(tmp_path)['batch'] > 0 or step % batches == 0
+        # The step under way is trained, one that was not begun is not.
+        done = step - 1 if where == 'loading' else step
+        state = last(tmp_path)
+        assert 11 * state['epoch'] + state['batch'] == done
         weights, again = self.go_on(root, tmp_path)
         assert_same_bits(weights, reference[0])
         assert again.folder.results.rows == reference[1]
+
+    def test_batches_are_counted_in_the_whole_epoch(
+        self, root, tmp_path, capsys
+    ):
+        engine = make_engine(root, tmp_path)
+        engine.guard = Interrupting(4)
+        with pytest.raises(KeyboardInterrupt):
+            run(engine, tmp_path)
+        again = make_engine(root, tmp_path)
+        start = again.resume(last(tmp_path))
+        capsys.readouterr()
+        again.run(str(tmp_path), start_epoch=start, print_freq=1)
+        lines = [x for x in capsys.readouterr().out.splitlines() if '][' in x]
+        assert lines[0].startswith('epoch: [1/5][5/11]')
+        assert lines[6].startswith('epoch: [1/5][11/11]')
+
+    def test_steps_outside_a_run_save_nothing(self, root, tmp_path):
+        engine = make_engine(root, tmp_path)
+        engine.folder.history.minutes = 1e-9
+        loader = engine.domains.pretraining
+        loader.set_epoch('probe')
+        engine.epoch = 0
+        engine.forward_backward(next(iter(loader)))
+        assert not list(tmp_path.iterdir())
 
     def test_evaluations_in_between(self, root, tmp_path, reference):
         engine = make_engine(root, tmp_path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from torchreid_daam.config import config_hash, get_default_config
 from torchreid_daam.errors import InputError
 from torchreid_daam.evaluation.ranks import Ranks
 from torchreid_daam.pseudo_labels import PseudoLabels
@@ -89,41 +90,63 @@ def test_checkpoints_carry_where_they_come_from(tmp_path):
         assert read == {**state, 'origin': {'source': 'abc'}}
 
 
-def finished(path, config_hash='x'):
-    folder = RunFolder(path, results=Results(config_hash))
+def begun(path, rate=0.1, seed=1, complete=True):
+    """What a training with some settings leaves in its folder."""
+    cfg = get_default_config()
+    cfg.train.lr, cfg.train.seed = rate, seed
+    folder = RunFolder(path, results=Results(config_hash(cfg), seed))
+    folder.write_settings(cfg.dump())
     folder.write_results()
     folder.write_checkpoint({'epoch': 1, 'batch': 0})
+    if complete:
+        folder.write_environment({})
     return folder
 
 
-def test_another_run_is_not_overwritten(tmp_path):
-    finished(tmp_path)
-    other = RunFolder(tmp_path, results=Results('y'))
-    with (
-        pytest.raises(InputError, match='other settings'),
-        other.claimed(True),
-    ):
-        pass
-    with finished(tmp_path).claimed(True):
-        pass
-    with other.claimed(True, str(tmp_path / 'checkpoints' / 'last.pth')):
-        pass
+@pytest.mark.parametrize('other', [{'rate': 0.2}, {'seed': 2}])
+@pytest.mark.parametrize('rows', (True, False))
+def test_another_run_is_not_overwritten(tmp_path, other, rows):
+    begun(tmp_path)
+    if not rows:  # it was killed before the first one
+        (tmp_path / 'results.json').unlink()
+    stranger = begun(tmp_path / 'elsewhere', **other)
+    stranger.path = tmp_path
+    with pytest.raises(InputError, match='other settings'):
+        stranger.open(True)
+    stranger.open(True, str(tmp_path / 'checkpoints' / 'last.pth'))
 
 
-def test_a_test_writes_beside_a_run(tmp_path):
-    folder = finished(tmp_path)
+def test_a_complete_run_may_be_run_again(tmp_path):
+    begun(tmp_path).open(True)
+    # From now on it is unfinished.
+    with pytest.raises(InputError, match=r'unfinished; model\.resume auto'):
+        begun(tmp_path, complete=False).open(True)
+
+
+def test_checkpoints_without_settings_are_left_alone(tmp_path):
+    folder = begun(tmp_path)
+    (tmp_path / 'config.yaml').unlink()
+    with pytest.raises(InputError, match='other settings'):
+        folder.open(True)
+
+
+@pytest.mark.parametrize('sign', ('checkpoints', '.lock'))
+def test_a_test_writes_beside_a_run(tmp_path, sign):
+    (tmp_path / sign).mkdir()
+    folder = RunFolder(tmp_path)
+    folder.write_results()
     before = (tmp_path / 'results.json').read_bytes()
-    with folder.claimed(False):
-        folder.results.seed = 7
-        folder.write_results()
+    folder.open(False)
+    folder.results.seed = 7
+    folder.write_results()
     assert (tmp_path / 'results.json').read_bytes() == before
     assert (tmp_path / 'test-results.json').is_file()
 
 
 def test_leftovers_of_a_killed_process_go(tmp_path):
-    (tmp_path / 'checkpoints').mkdir()
-    for name in ('.a.json.1f.tmp', 'checkpoints/.last.pth.2e.tmp'):
+    (tmp_path / 'pseudo_labels').mkdir()
+    for name in ('.a.json.1f.tmp', 'pseudo_labels/.r.npz.2e.tmp'):
         (tmp_path / name).touch()
     (tmp_path / 'mine.tmp').touch()
-    with RunFolder(tmp_path).claimed(True):
-        assert [p.name for p in tmp_path.rglob('*.tmp')] == ['mine.tmp']
+    RunFolder(tmp_path).open(True)
+    assert [p.name for p in tmp_path.rglob('*.tmp')] == ['mine.tmp']

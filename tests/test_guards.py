@@ -62,7 +62,8 @@ def test_stop_names_terms_images_and_the_way_out(bad):
     with pytest.raises(RunFailed) as caught:
         step(StepGuard(), model, optimizer, bad, 'epoch 3, batch 7')
     text = str(caught.value)
-    assert text.startswith('epoch 3, batch 7: loss, orth not finite; images ')
+    where = 'epoch 3, batch 7: loss, orth, gradients not finite; images '
+    assert text.startswith(where)
     assert 'a.jpg, b.jpg, c.jpg and 2 more' in text
     assert 'train.lr' in text
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters()))
@@ -110,6 +111,26 @@ def test_on_a_device_the_flag_is_read_later(on_nan):
         return
     with pytest.raises(RunFailed, match='epoch 1, batch 2'):
         step(guard, model, optimizer)
+
+
+def test_a_first_step_is_looked_at_at_once():
+    """Fused momentum that was held back would hold what memory held."""
+    model, optimizer = model_and_optimizer(fused=True)
+    device = torch.device('cuda')
+    assert StepGuard._at_once(device, optimizer)
+    step(StepGuard(), model, optimizer)
+    assert not StepGuard._at_once(device, optimizer)
+    assert StepGuard._at_once(device, model_and_optimizer()[1])
+
+
+def test_gradients_that_are_not_finite():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], 0.1)
+    loss = weight.sqrt().sum()  # 0, with an infinite slope
+    loss.backward()
+    with pytest.raises(RunFailed, match='b: gradients not finite'):
+        StepGuard().step(optimizer, {'loss': loss}, 'b', PATHS)
+    assert weight.item() == 0
 
 
 def test_weights_that_are_not_finite():

@@ -20,6 +20,7 @@ LEVELS = {
     'errors': 0,
     'data': 0,
     'data.paired': 0,
+    'data.cache': 0,
     'data.seeded': 0,
     'data.samplers': 0,
     'data.domains': 0,

@@ -47,6 +47,23 @@ def test_a_second_process_is_told_the_first_ones_pid(holder, tmp_path):
         assert (tmp_path / '.owner').read_text() == f'{os.getpid()}\n'
 
 
+def test_children_of_a_dead_owner_are_waited_for(holder, tmp_path):
+    holder.kill()
+    holder.wait()
+    code = HOLD.replace('time.sleep(60)', 'time.sleep(2)')
+    child = subprocess.Popen(
+        [sys.executable, '-c', code, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert child.stdout.readline() == 'held\n'
+    (tmp_path / '.owner').write_text(f'{holder.pid}\n')
+    with owned(tmp_path, 'data.save_dir'):
+        pass
+    child.wait()
+
+
 def test_it_is_free_again_afterwards(tmp_path):
     for _ in range(2):
         with pytest.raises(KeyError), owned(tmp_path / 'new', 'x'):

@@ -33,7 +33,17 @@ def test_nothing_is_asked():
 
 
 def test_a_file_is_itself(tmp_path):
-    assert find_checkpoint('a.pth', str(tmp_path)) == 'a.pth'
+    path = tmp_path / 'a.pth'
+    with pytest.raises(InputError, match='no such file'):
+        find_checkpoint(str(path), str(tmp_path))
+    path.touch()
+    assert find_checkpoint(str(path), str(tmp_path)) == str(path)
+
+
+def test_for_a_test_a_folder_means_its_selected_model(tmp_path):
+    selected = str(tmp_path / 'checkpoints' / 'selected.pth')
+    assert find_checkpoint('auto', str(tmp_path), test=True) == selected
+    assert find_checkpoint(str(tmp_path), 'log', test=True) == selected
 
 
 @pytest.mark.parametrize('below', ('', 'checkpoints'))

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from torchreid_daam.runs.signals import ENDING, postponed
+from torchreid_daam.runs.signals import ENDING, Deliver, postponed
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +33,25 @@ def test_sigterm_goes_to_the_handler_that_was_there():
         signal.raise_signal(signal.SIGTERM)
         assert seen == []
     assert seen == [signal.SIGTERM]
+
+
+def test_the_block_may_end_early():
+    with pytest.raises(KeyboardInterrupt), postponed() as waiting:
+        signal.raise_signal(signal.SIGINT)
+        if waiting:
+            raise Deliver
+        raise AssertionError('not reached')
+
+
+def test_a_second_one_does_not_wait():
+    done = []
+    with pytest.raises(KeyboardInterrupt), postponed():
+        signal.raise_signal(signal.SIGINT)
+        done.append(1)
+        signal.raise_signal(signal.SIGINT)
+        done.append(2)
+    assert done == [1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_error_inside_wins():

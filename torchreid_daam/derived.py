@@ -1,5 +1,6 @@
 """Settings of a run with the values that others leave to be worked out."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,8 +25,13 @@ def resolved(cfg: CN) -> CN:
     cfg.defrost()
     name_folders(cfg)
     check_values(cfg)
+    for key in ('save_dir', 'root'):
+        cfg.data[key] = os.path.expanduser(cfg.data[key])
     cfg.model.resume = find_checkpoint(
-        cfg.model.resume, cfg.data.save_dir, cfg.loss.name != 'daam'
+        cfg.model.resume,
+        cfg.data.save_dir,
+        stock=cfg.loss.name != 'daam',
+        test=cfg.test.evaluate,
     )
     check_config(cfg)
     if cfg.device == 'auto':

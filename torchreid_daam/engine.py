@@ -34,7 +34,7 @@ from torchreid_daam.runs.checkpoint import (
     unwrapped,
 )
 from torchreid_daam.runs.folder import RunFolder
-from torchreid_daam.runs.signals import postponed
+from torchreid_daam.runs.signals import Deliver, postponed
 
 logger = logging.getLogger('torchreid_daam')
 TEST_OPTIONS = (
@@ -160,8 +160,11 @@ class ImageDAAMEngine(EvaluatingEngine):
         self._round = 0  # whose labels are trained on
         self._stage: tuple[int | str, ...] = ()
         self._skip = 0  # batches of this epoch that an earlier run trained
+        self._batch = self._batches = 0  # of those that are left
+        self._signals: list[int] = []
+        self._values: dict[str, float] = {}
         self._recorded_at = -1
-        self._complete = False
+        self.complete = False  # whether a resumed run has nothing left to do
         self._test_options: dict[str, Any] = {}
         self._running = False
 
@@ -169,6 +172,27 @@ class ImageDAAMEngine(EvaluatingEngine):
     def num_epochs(self) -> int:
         """Length of the flat epoch axis."""
         return self.pretrain_epoch + self.rounds * self.round_epoch
+
+    # torchreid counts the batches of an epoch from 0, one that goes on in
+    # its middle too.
+
+    @property
+    def batch_idx(self) -> int:
+        """Number of a batch in its whole epoch."""
+        return self._skip + self._batch
+
+    @batch_idx.setter
+    def batch_idx(self, value: int) -> None:
+        self._batch = value
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of the whole epoch."""
+        return self._skip + self._batches
+
+    @num_batches.setter
+    def num_batches(self, value: int) -> None:
+        self._batches = value
 
     # The run, on torchreid's loop
 
@@ -189,7 +213,7 @@ class ImageDAAMEngine(EvaluatingEngine):
         if options.get('test_only'):
             super().run(save_dir=save_dir, **options)
             return
-        if self._complete:
+        if self.complete:
             logger.info('the run is complete: nothing is left to train')
             return
         self._running = True
@@ -226,8 +250,9 @@ class ImageDAAMEngine(EvaluatingEngine):
             stage = ('adapt', finished + 1, epoch)
         self._stage = stage
         self.train_loader.set_epoch(*stage, skip=self._skip)
-        super().train(print_freq, fixbase_epoch, open_layers)
-        self.guard.look()
+        with postponed() as self._signals:
+            super().train(print_freq, fixbase_epoch, open_layers)
+            self.guard.look()
         self._skip = 0
         done = self.epoch + 1
         if self._ends_stage(done) or self.folder.history.due(True):
@@ -332,7 +357,8 @@ class ImageDAAMEngine(EvaluatingEngine):
         Raises:
             RunFailed: if the loss is not finite; see ``guards``.
         """
-        step = self._skip + self.batch_idx
+        step = self.batch_idx
+        self._heed_signals(step)
         # Layers that draw in a step, such as dropout.
         seed_all(key_seed(self.seed, 'step', *self._stage, step))
         imgs, batch = joint_batch(data, self.device)
@@ -344,20 +370,38 @@ class ImageDAAMEngine(EvaluatingEngine):
         loss = self.terms.total(terms)
         self.optimizer.zero_grad()
         loss.backward()
-        with postponed() as signals:
-            self.guard.step(
-                self.optimizer,
-                {'loss': loss, **terms},
-                f'epoch {self.epoch + 1}, batch {step + 1}',
-                [path for part in data.values() for path in part['impath']],
-            )
-            if self.averager is not None:
-                self.averager.update(unwrapped(self.model))
-            if signals or self.folder.history.due():
-                self._save(self.epoch, batch=step + 1)
-        # One dict for the sum and for the log, one trip from the device.
-        values = torch.stack([loss, *terms.values()]).tolist()
-        return dict(zip(('loss', *terms), values, strict=True))
+        self.guard.step(
+            self.optimizer,
+            {'loss': loss, **terms},
+            f'epoch {self.epoch + 1}, batch {step + 1}',
+            [path for part in data.values() for path in part['impath']],
+        )
+        if self.averager is not None:
+            self.averager.update(unwrapped(self.model))
+        self._heed_signals(step + 1)
+        if self._running and self.folder.history.due():
+            self._save(self.epoch, batch=step + 1)
+        return self._floats({'loss': loss, **terms})
+
+    def _heed_signals(self, batch: int) -> None:
+        """Ends the run between two steps, with what was trained saved."""
+        if self._signals:
+            if self._running:
+                self._save(self.epoch, batch)
+            raise Deliver
+
+    def _floats(self, values: dict[str, torch.Tensor]) -> dict[str, float]:
+        """Scalars for the sum and the log, in one trip from the device.
+
+        On a GPU a trip waits for it, so torchreid's meters get the floats
+        of the last one, made every ``guard.every`` steps.
+        """
+        known = self._values.keys() == values.keys()
+        look = (self.batch_idx + 1) % self.guard.every == 0
+        if self.device.type == 'cpu' or look or not known:
+            floats = torch.stack(list(values.values())).tolist()
+            self._values = dict(zip(values, floats, strict=True))
+        return dict(self._values)
 
     def outputs(self, imgs: torch.Tensor, batch: dict[str, Any]) -> Any:
         """What the model says about a joint batch: one call for all rows.
@@ -373,7 +417,7 @@ class ImageDAAMEngine(EvaluatingEngine):
         # Whole epochs first: the share has the same bits where pretraining
         # was loaded.
         epoch = self.epoch - self.pretrain_epoch
-        done = epoch + step / (self._skip + self.num_batches)
+        done = epoch + step / self.num_batches
         return done / (self.rounds * self.round_epoch)
 
     # Testing, and what is kept
@@ -466,6 +510,7 @@ class ImageDAAMEngine(EvaluatingEngine):
             recorded=recorded,
             complete=complete,
             planned=self.num_epochs,
+            skipped=self.guard.skipped,
             rank1=rows[-1]['rank1'] / 100 if rows else 0.0,
             rows=rows,
             round_scores=dict(self.selector.scores),
@@ -516,12 +561,13 @@ class ImageDAAMEngine(EvaluatingEngine):
         )
         rows = list(state['rows'])
         if state['complete']:
-            self._complete = state['planned'] >= self.num_epochs
-            if not self._complete:  # it goes on for more rounds
+            self.complete = state['planned'] >= self.num_epochs
+            if not self.complete:  # it goes on for more rounds
                 rows = [row for row in rows if row['stage'] != 'final']
         self.folder.results.restore(rows)
         self.selector.scores = dict(state.get('round_scores', {}))
         self._round, self._skip = state['round'], state['batch']
+        self.guard.skipped = state['skipped']
         self.folder.keep_rounds(self._round)
         if state['recorded']:
             self._recorded_at = state['epoch']

@@ -1,8 +1,10 @@
 """From settings to objects to results: what a run is made of."""
 
+import contextlib
+import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,11 +39,17 @@ from torchreid_daam.datamanager import (
 )
 from torchreid_daam.derived import resolved, with_clusters
 from torchreid_daam.engine import ImageDAAMEngine
-from torchreid_daam.errors import RunFailed, plain_message, worker_died
+from torchreid_daam.errors import (
+    InputError,
+    RunFailed,
+    plain_message,
+    worker_died,
+)
 from torchreid_daam.evaluation.probe import Observer
 from torchreid_daam.evaluation.selection import Selector
 from torchreid_daam.guards import GuardedLabeller, StepGuard
 from torchreid_daam.losses import DAAMLoss
+from torchreid_daam.model import load_weights
 from torchreid_daam.optim import build_restart_scheduler, fused
 from torchreid_daam.outcome import add_oracle, add_selection, tables
 from torchreid_daam.preflight import scan
@@ -53,10 +61,13 @@ from torchreid_daam.runs.checkpoint import (
 from torchreid_daam.runs.environment import describe, digest, footer
 from torchreid_daam.runs.folder import CHECKPOINTS, RunFolder
 from torchreid_daam.runs.history import CheckpointHistory
+from torchreid_daam.runs.lock import owned
 from torchreid_daam.runs.results import Results
 from torchreid_daam.runs.resume import check_origin
 from torchreid_daam.stock import build_stock_engine, run_stock
 from torchreid_daam.tracklets import TrackletLabeller
+
+logger = logging.getLogger('torchreid_daam')
 
 
 class Job(NamedTuple):
@@ -84,24 +95,55 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
         InputError: if a setting or a file is wrong.
     """
     started = time.time()
-    job = prepare(cfg, **seats)
-    folder, device = job.folder, job.cfg.device
-    with folder.claimed(not job.cfg.test.evaluate, job.cfg.model.resume):
-        folder.write_settings(job.cfg.dump())
-        _scan(job)
-        try:
-            _run(job)
-        except RuntimeError as error:
-            if not (isinstance(error, RunFailed) or worker_died(error)):
-                raise
-            message = f'{plain_message(error)}; {folder.history.told()}'
-            raise RunFailed(message) from None
-        folder.write_results()
-        digests = {k: v for k, v in folder.origin.items() if k != 'config'}
-        folder.write_environment(describe(started, device, digests))
+    cfg = resolved(cfg)
+    training, device = not cfg.test.evaluate, cfg.device
+    with owned(cfg.data.save_dir, 'data.save_dir') if training else _nobody():
+        job = _prepared(cfg, **seats)
+        folder = job.folder
+        folder.open(training, cfg.model.resume)
+        if folder.complete and getattr(job.engine, 'complete', False):
+            logger.info('the run is complete: nothing is left to train')
+            folder.write_results()
+        else:
+            folder.write_settings(_repeatable(job.cfg).dump())
+            _scan(job)
+            with _told(folder.history):
+                _run(job)
+            folder.write_results()
+            digests = {k: v for k, v in folder.origin.items() if k != 'config'}
+            folder.write_environment(describe(started, device, digests))
     parts = [tables(folder), footer(started, device)]
     print('\n' + '\n\n'.join(filter(None, parts)))
     return folder.results.as_dict()
+
+
+_nobody = contextlib.nullcontext
+
+
+def _repeatable(cfg: CN) -> CN:
+    """The settings without what the run went on from."""
+    cfg = cfg.clone()
+    cfg.model.resume = ''
+    return cfg
+
+
+@contextlib.contextmanager
+def _told(history: CheckpointHistory) -> Iterator[None]:
+    """What ends a run also says which checkpoint there is."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f'{error}; {history.told()}') from None
+    except OSError as error:
+        if error.errno is None:
+            raise
+        place = '' if error.filename is None else f'{error.filename}: '
+        raise RunFailed(f'{place}{error.strerror}; {history.told()}') from None
+    except RuntimeError as error:
+        if not (isinstance(error, RunFailed) or worker_died(error)):
+            raise
+        message = f'{plain_message(error)}; {history.told()}'
+        raise RunFailed(message) from None
 
 
 def _scan(job: Job) -> None:
@@ -146,7 +188,16 @@ def prepare(
     Raises:
         InputError: if a setting or a file is wrong.
     """
-    cfg = resolved(cfg)
+    return _prepared(resolved(cfg), write, labeller, engine_class)
+
+
+def _prepared(
+    cfg: CN,
+    write: bool = True,
+    labeller: Callable[[CN, Any], Callable] | None = None,
+    engine_class: type[ImageDAAMEngine] = ImageDAAMEngine,
+) -> Job:
+    """:func:`prepare` for settings that are resolved."""
     torchreid.utils.set_random_seed(cfg.train.seed)
     if cfg.use_gpu:
         # Equal bits on a GPU too, as far as its operations have such a form.
@@ -164,7 +215,7 @@ def prepare(
     model = placed(cfg, model)
     results = Results(config_hash(cfg), cfg.train.seed)
     history = CheckpointHistory(
-        Path(cfg.data.save_dir).expanduser() / CHECKPOINTS,
+        Path(cfg.data.save_dir) / CHECKPOINTS,
         **history_kwargs(cfg),
     )
     folder = RunFolder(cfg.data.save_dir, cfg.data.root, results, history)
@@ -217,10 +268,11 @@ def _daam_engine(
         guarded.labeller = TrackletLabeller(chosen, numbers)
     folder.origin = _origin(cfg, engine)
     start_epoch, path = 0, cfg.model.resume
-    if path:
+    if path and cfg.test.evaluate:
+        load_weights(unwrapped(model), path, 'model.resume')
+    elif path:
         state = read_checkpoint(path, 'model.resume')
-        if not cfg.test.evaluate:
-            check_origin(path, state, folder.origin)
+        check_origin(path, state, folder.origin)
         with fitting(path):
             start_epoch = engine.resume(state)
     return engine, start_epoch

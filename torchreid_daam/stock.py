@@ -1,5 +1,6 @@
 """torchreid's stock engines on the same settings, files and rows."""
 
+import logging
 from typing import Any
 
 import torchreid
@@ -16,6 +17,8 @@ from torchreid_daam.runs.checkpoint import (
     stock_files_allowed,
 )
 from torchreid_daam.runs.folder import RunFolder
+
+logger = logging.getLogger('torchreid_daam')
 
 
 def build_plain_model(cfg: CN, num_classes: int) -> nn.Module:
@@ -75,6 +78,10 @@ def run_stock(
     cfg: CN, engine: Any, folder: RunFolder, options: dict[str, Any]
 ) -> None:
     """A stock engine's run; its last test becomes the rows."""
+    over = options['start_epoch'] >= options['max_epoch'] > 0
+    if over and not options['test_only']:
+        logger.info('the run is complete: nothing is left to train')
+        return
     with registry.single_reads(), recorded_ranks() as collected:
         engine.run(**options)
     names = list(engine.test_loader)

@@ -1,12 +1,16 @@
 """A run's folder: where each of its files has its fixed name."""
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torchreid_daam.config import (
+    config_hash,
+    get_default_config,
+    merge_file,
+)
 from torchreid_daam.data.seeded import relative_path
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import (
@@ -20,10 +24,12 @@ from torchreid_daam.runs.labels import (
     read_labels,
     write_labels,
 )
-from torchreid_daam.runs.lock import owned
+from torchreid_daam.runs.lock import LOCK
 from torchreid_daam.runs.results import Results
 
 CHECKPOINTS = 'checkpoints'
+# Written when all is done.
+COMPLETE = 'run.json'
 
 
 class RunFolder:
@@ -72,47 +78,54 @@ class RunFolder:
         """Writes ``results.json``."""
         write_json(self._named('results.json'), self.results.as_dict())
 
-    @contextlib.contextmanager
-    def claimed(self, training: bool, resumed: str = '') -> Iterator[None]:
-        """Holds the folder without losing what an earlier run left there.
+    def open(self, training: bool, resumed: str = '') -> None:
+        """Begins to write, without losing what an earlier run left there.
 
         A test writes beside a run, as ``test-results.json`` and so on. A
-        training is the only one in the folder while it goes on, and
-        overwrites only a run of the same settings and seed, or the one it
-        is resumed from.
+        training, which holds the folder's lock, overwrites only a complete
+        run of the same settings and seed, or goes on with the one it is
+        resumed from.
 
         Args:
             training: whether the run trains.
             resumed: the checkpoint it goes on from, if any.
 
         Raises:
-            InputError: if another run's results are there, or another
-                process is training there.
+            InputError: if another run, or an unfinished one, is there.
         """
+        begun = (self.path / CHECKPOINTS).is_dir()
         if not training:
-            if (self.path / CHECKPOINTS).is_dir():
+            if begun or (self.path / LOCK).exists():
                 self.prefix = 'test-'
-            yield
             return
-        with owned(self.path, 'data.save_dir'):
-            if self.path.resolve() not in Path(resumed).resolve().parents:
+        if self.path.resolve() not in Path(resumed).resolve().parents:
+            if begun or (self.path / 'model').is_dir():
                 self._check_free()
-            remove_leftovers(self.path)
-            yield
+            (self.path / COMPLETE).unlink(missing_ok=True)
+        remove_leftovers(self.path)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a run has written all that it writes."""
+        return (self.path / COMPLETE).is_file()
 
     def _check_free(self) -> None:
-        if not (self.path / CHECKPOINTS).is_dir():
-            return
+        settings = self.path / 'config.yaml'
+        there = get_default_config()
         try:
-            text = (self.path / 'results.json').read_text(encoding='utf-8')
-            there = json.loads(text)
-        except (OSError, ValueError):
-            return
-        own = self.results.as_dict()
-        if any(there.get(k) != own[k] for k in ('config_hash', 'seed')):
+            merge_file(there, str(settings))
+        except (InputError, OSError):
+            there = None
+        own = (self.results.config_hash, self.results.seed)
+        if there is None or (config_hash(there), there.train.seed) != own:
             raise InputError(
                 f'data.save_dir={self.path}: holds a run with other settings; '
                 'choose another folder, or move it away'
+            )
+        if not self.complete:
+            raise InputError(
+                f'data.save_dir={self.path}: holds this run, unfinished; '
+                'model.resume auto goes on with it, or choose another folder'
             )
 
     def _named(self, name: str) -> Path:

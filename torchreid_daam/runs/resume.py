@@ -10,14 +10,16 @@ from torchreid_daam.config.values import RESUME_KEYS
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.checkpoint import FORMAT, read_checkpoint
 from torchreid_daam.runs.folder import CHECKPOINTS
-from torchreid_daam.runs.history import CheckpointHistory
+from torchreid_daam.runs.history import SELECTED, CheckpointHistory
 
 logger = logging.getLogger('torchreid_daam')
 KEY = 'model.resume'
 AUTO = 'auto'
 
 
-def find_checkpoint(value: str, save_dir: str, stock: bool = False) -> str:
+def find_checkpoint(
+    value: str, save_dir: str, stock: bool = False, test: bool = False
+) -> str:
     """The file that ``model.resume`` means; '' = a fresh start.
 
     Args:
@@ -25,6 +27,7 @@ def find_checkpoint(value: str, save_dir: str, stock: bool = False) -> str:
             or ``auto``, for that of ``save_dir`` if there is one.
         save_dir: the run's folder.
         stock: look for the checkpoints of torchreid's engines.
+        test: a folder stands for its selected model instead.
 
     Raises:
         InputError: if nothing is there, or nothing can be read.
@@ -33,7 +36,11 @@ def find_checkpoint(value: str, save_dir: str, stock: bool = False) -> str:
         return ''
     folder = Path(save_dir if value == AUTO else value).expanduser()
     if value != AUTO and not folder.is_dir():
-        return value
+        if not folder.is_file():
+            raise InputError(f'{KEY}={value}: no such file')
+        return str(folder)
+    if test and not stock:
+        return str(folder / CHECKPOINTS / SELECTED)
     files = _stock_files(folder) if stock else _own_files(folder)
     broken = None
     for path in files:
