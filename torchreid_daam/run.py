@@ -259,6 +259,7 @@ def _daam_engine(
         folder=folder,
         **engine_kwargs(cfg),
     )
+    engine.evaluator = cfg.test.evaluator
     folder.origin = _origin(cfg, engine)
     start_epoch, path = 0, cfg.model.resume
     if path:

@@ -75,7 +75,8 @@ def run_stock(
     cfg: CN, engine: Any, folder: RunFolder, options: dict[str, Any]
 ) -> None:
     """A stock engine's run; its last test becomes the rows."""
-    with registry.single_reads(), recorded_ranks() as collected:
+    recorder = recorded_ranks(cfg.test.evaluator)
+    with registry.single_reads(), recorder as collected:
         engine.run(**options)
     names = list(engine.test_loader)
     last = zip(names, collected[-len(names) :], strict=True)

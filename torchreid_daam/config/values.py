@@ -37,6 +37,7 @@ CHOICES: dict[str, tuple] = {
         'RandomDatasetSampler',
     ),
     'test.dist_metric': ('euclidean', 'cosine'),
+    'test.evaluator': ('chunked', 'torchreid'),
 }
 TRANSFORMS = (
     'random_flip',
