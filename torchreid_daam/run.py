@@ -23,6 +23,7 @@ from torchreid_daam.checks import (
 )
 from torchreid_daam.config import check_values, config_hash, flatten
 from torchreid_daam.config.kwargs import (
+    dbscan_kwargs,
     engine_kwargs,
     engine_run_kwargs,
     guard_kwargs,
@@ -46,6 +47,7 @@ from torchreid_daam.model import build_daam, load_weights
 from torchreid_daam.optim import build_restart_scheduler, fused
 from torchreid_daam.pseudo_labels import KMeansLabeller, default_num_clusters
 from torchreid_daam.randomness import seeded
+from torchreid_daam.recipe.dbscan import DBSCANLabeller
 from torchreid_daam.runs.checkpoint import (
     fitting,
     read_checkpoint,
@@ -228,7 +230,13 @@ def build_model(cfg: CN, num_classes: int) -> nn.Module:
 
 
 def _labeller(cfg: CN, datamanager: Any) -> Callable:
-    return KMeansLabeller(**labeller_kwargs(cfg))
+    if cfg.pseudo_labels.method != 'dbscan':
+        return KMeansLabeller(**labeller_kwargs(cfg))
+    labeller = DBSCANLabeller(**dbscan_kwargs(cfg))
+    if cfg.data.load_train_targets:
+        images = len(datamanager.train_loader_t.dataset)
+        labeller.check_memory(images, cfg.model.daam.embed_dim)
+    return labeller
 
 
 def _daam_engine(
