@@ -38,7 +38,7 @@ def with_stranger():
 
 def test_outliers_are_left_out():
     features = with_stranger()
-    found = label(features, k1=8, k2=1, sample_weights='none')
+    found = label(features, k1=12, k2=1, sample_weights='none')
     assert found.labels[-1] == -1
     assert found.weights.tolist() == [1] * 40 + [0]
     assert len(found.centers) == found.labels.max() + 1 == 4
@@ -48,7 +48,7 @@ def test_outliers_are_left_out():
 
 
 def test_outliers_of_their_own():
-    found = label(with_stranger(), k1=8, k2=1, outliers='own')
+    found = label(with_stranger(), k1=12, k2=1, outliers='own')
     assert found.labels[-1] == 4 == len(found.centers) - 1
     assert found.weights.min() > 0
 
