@@ -200,7 +200,7 @@ def _block(
     smaller = np.minimum(np.repeat(weight, fan), columns.data[at])
     cell = np.repeat(row, fan) + columns.indices[at]
     shared = np.bincount(cell, smaller, minlength=(end - begin) * n)
-    cells = np.flatnonzero(shared)
+    cells = np.flatnonzero(shared > 0)
     # Rounding may bring m above 1.
     m = np.minimum(shared[cells], 1.0)
     distances = 1 - m / (2 - m)
