@@ -83,8 +83,11 @@ bitcheck: venv ## same bits as REF=<commit>?
 	@test -n '$(REF)' || { echo 'usage: make bitcheck REF=<commit>' >&2; exit 2; }
 	$(VENV)/bin/python tests/bitcheck.py $(REF) $(if $(ARGS),-- $(ARGS))
 
-bench: venv ## cost of a training step against the bare backbone's
-	$(VENV)/bin/python benchmarks/step.py $(ARGS)
+BENCHES := step evaluation clustering
+
+bench: venv ## step, evaluation and clustering; BENCHES=step for one of them
+	@set -e; for name in $(BENCHES); do echo "== $$name"; \
+		$(VENV)/bin/python -W ignore benchmarks/$$name.py $(ARGS); done
 
 faults: venv ## kills runs in every phase, resumes them, compares the bits
 	$(ONE_THREAD) $(VENV)/bin/python benchmarks/faults.py $(ARGS)

@@ -11,12 +11,17 @@ from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
 from torchreid_daam.cluster_search import SearchingLabeller
-from torchreid_daam.config.kwargs import labeller_kwargs, model_kwargs
+from torchreid_daam.config.kwargs import (
+    dbscan_kwargs,
+    labeller_kwargs,
+    model_kwargs,
+)
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.data.seeded import source_items
 from torchreid_daam.model import build_daam, load_weights
 from torchreid_daam.pseudo_labels import KMeansLabeller
 from torchreid_daam.randomness import seeded
+from torchreid_daam.recipe.dbscan import DBSCANLabeller
 from torchreid_daam.stock import build_plain_model
 
 
@@ -51,7 +56,13 @@ def placed(cfg: CN, model: nn.Module) -> nn.Module:
 
 
 def build_labeller(cfg: CN, datamanager: Any) -> Callable:
-    """The labeller seat: k-means, with a search for K where it is wanted."""
+    """The labeller seat: DBSCAN, or k-means with a search for K if wanted."""
+    if cfg.pseudo_labels.method == 'dbscan':
+        labeller = DBSCANLabeller(**dbscan_kwargs(cfg))
+        if cfg.data.load_train_targets:
+            images = len(datamanager.train_loader_t.dataset)
+            labeller.check_memory(images, cfg.model.daam.embed_dim)
+        return labeller
     kwargs = labeller_kwargs(cfg)
     if cfg.pseudo_labels.cluster_search == 'rule':
         return KMeansLabeller(**kwargs)

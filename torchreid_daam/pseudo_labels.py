@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import torch
 from scipy.spatial.distance import cdist
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
@@ -163,6 +163,9 @@ class KMeansLabeller:
             Config key ``pseudo_labels.sample_weights``.
         weight_scale: see :func:`confidence_weights`. Config key
             ``pseudo_labels.weight_scale``.
+        minibatch: centres by mini-batches (scikit-learn's
+            ``MiniBatchKMeans``), faster and less exact. Config key
+            ``pseudo_labels.method``.
 
     Raises:
         ValueError: if ``num_clusters`` is less than 1 or a choice is unknown.
@@ -174,6 +177,7 @@ class KMeansLabeller:
         normalize: bool = True,
         sample_weights: str = 'confidence',
         weight_scale: str = 'normalized',
+        minibatch: bool = False,
     ) -> None:
         if num_clusters < 1:
             raise ValueError(f'num_clusters={num_clusters} is less than 1')
@@ -183,6 +187,7 @@ class KMeansLabeller:
         self.normalize = normalize
         self.sample_weights = sample_weights
         self.weight_scale = weight_scale
+        self.minibatch = minibatch
 
     def __call__(
         self,
@@ -207,7 +212,8 @@ class KMeansLabeller:
         features = np.asarray(features, dtype=np.float32)
         self._check(features)
         space = _normalize(features) if self.normalize else features
-        kmeans = KMeans(
+        method = MiniBatchKMeans if self.minibatch else KMeans
+        kmeans = method(
             self.num_clusters,
             init='k-means++',
             n_init=1,

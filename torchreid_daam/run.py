@@ -266,6 +266,7 @@ def _daam_engine(
         # In the engine's order of images, which it has made only now.
         numbers = [tracklets[path] for path in engine.domains.target_paths]
         guarded.labeller = TrackletLabeller(chosen, numbers)
+    engine.evaluator = cfg.test.evaluator
     folder.origin = _origin(cfg, engine)
     start_epoch, path = 0, cfg.model.resume
     if path and cfg.test.evaluate:

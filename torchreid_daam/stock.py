@@ -82,7 +82,8 @@ def run_stock(
     if over and not options['test_only']:
         logger.info('the run is complete: nothing is left to train')
         return
-    with registry.single_reads(), recorded_ranks() as collected:
+    recorder = recorded_ranks(cfg.test.evaluator)
+    with registry.single_reads(), recorder as collected:
         engine.run(**options)
     names = list(engine.test_loader)
     last = zip(names, collected[-len(names) :], strict=True)

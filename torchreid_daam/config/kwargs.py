@@ -79,9 +79,24 @@ def labeller_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``KMeansLabeller``."""
     return {
         'num_clusters': cfg.pseudo_labels.num_clusters,
+        'minibatch': cfg.pseudo_labels.method == 'minibatch',
         'normalize': cfg.pseudo_labels.normalize,
         'sample_weights': cfg.pseudo_labels.sample_weights,
         'weight_scale': cfg.pseudo_labels.weight_scale,
+    }
+
+
+def dbscan_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of ``DBSCANLabeller``."""
+    return {
+        'eps': cfg.pseudo_labels.eps,
+        'min_samples': cfg.pseudo_labels.min_samples,
+        'k1': cfg.pseudo_labels.k1,
+        'k2': cfg.pseudo_labels.k2,
+        'outliers': cfg.pseudo_labels.outliers,
+        'sample_weights': cfg.pseudo_labels.sample_weights,
+        'weight_scale': cfg.pseudo_labels.weight_scale,
+        'max_memory_gb': cfg.pseudo_labels.max_memory_gb,
     }
 
 

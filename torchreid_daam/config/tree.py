@@ -139,19 +139,26 @@ def get_default_config() -> CN:
     cfg.loss.daam.domain_loss = 'occ'  # occ (Eq. 5), grl, mmd or none
 
     cfg.pseudo_labels = CN()
-    cfg.pseudo_labels.method = 'kmeans'  # Eq. 7
+    cfg.pseudo_labels.method = 'kmeans'  # Eq. 7; or minibatch, dbscan
     cfg.pseudo_labels.num_clusters = 650  # K (5.2); 0 = images / 20
     cfg.pseudo_labels.cluster_search = 'rule'  # K = 0; or silhouette
     cfg.pseudo_labels.normalize = True  # cluster f_sh / |f_sh|
     cfg.pseudo_labels.sample_weights = 'confidence'  # Eq. 9, or none
     cfg.pseudo_labels.weight_scale = 'normalized'  # or relative, raw
     cfg.pseudo_labels.head_init = 'random'  # K-way head; or centers
+    cfg.pseudo_labels.eps = 0.6  # dbscan: neighbours' Jaccard distance
+    cfg.pseudo_labels.min_samples = 4  # dbscan: neighbours of a core
+    cfg.pseudo_labels.k1 = 30  # dbscan: nearest images that make a set
+    cfg.pseudo_labels.k2 = 6  # dbscan: nearest images averaged over
+    cfg.pseudo_labels.outliers = 'drop'  # dbscan; or own: a cluster each
+    cfg.pseudo_labels.max_memory_gb = 12.0  # dbscan: more is refused; 0 = any
     cfg.pseudo_labels.min_clusters = 2  # fewer that are not empty: stop
     cfg.pseudo_labels.max_share = 0.8  # of the largest cluster; more: stop
 
     cfg.test = CN()
     cfg.test.batch_size = 100  # images
     cfg.test.dist_metric = 'euclidean'  # or cosine
+    cfg.test.evaluator = 'chunked'  # or torchreid's own, far slower
     cfg.test.normalize_feature = False  # L2, before the distance
     cfg.test.ranks = [1, 5, 10, 20]  # printed
     cfg.test.evaluate = False  # only evaluate

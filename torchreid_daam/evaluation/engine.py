@@ -31,7 +31,11 @@ class EvaluatingEngine(torchreid.engine.Engine):
         adapt_bn: whether :meth:`adapt_batch_norm` does anything.
         seed: of all keyed randomness.
         folder: where rows go.
+
+    ``evaluator`` may be set to ``torchreid``: see ``recorded_ranks``.
     """
+
+    evaluator = 'chunked'
 
     def __init__(
         self,
@@ -106,7 +110,7 @@ class EvaluatingEngine(torchreid.engine.Engine):
         """
         if not self.test_loader:
             return 0.0
-        with self.averaged(), recorded_ranks() as collected:
+        with self.averaged(), recorded_ranks(self.evaluator) as collected:
             rank1 = super().test(*args, **kwargs)
         self.scores = dict(zip(self.test_loader, collected, strict=True))
         return float(rank1)

@@ -1,0 +1,73 @@
+"""Seconds and memory of a call, and where it was measured."""
+
+import gc
+import importlib.metadata
+import math
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PACKAGES = ('numpy', 'scipy', 'scikit-learn', 'torch', 'torchreid')
+
+
+class Measured(NamedTuple):
+    """What a call gave, its seconds, and MB of its peak over before."""
+
+    value: Any
+    seconds: float
+    peak: float
+
+
+def measured(call: Callable[[], Any]) -> Measured:
+    """Runs the call; the memory is the process's resident set.
+
+    Linux lets a process set its own peak back to what it holds now. Where
+    that is not to be had, the peak is NaN.
+    """
+    gc.collect()
+    before = _reset_peak()
+    start = time.perf_counter()
+    value = call()
+    seconds = time.perf_counter() - start
+    return Measured(value, seconds, _status('VmHWM') - before)
+
+
+def _reset_peak() -> float:
+    try:
+        Path('/proc/self/clear_refs').write_text('5')
+    except OSError:
+        return math.nan
+    return _status('VmRSS')
+
+
+def _status(name: str) -> float:
+    """MB that Linux says of this process."""
+    try:
+        text = Path('/proc/self/status').read_text()
+    except OSError:
+        return math.nan
+    return int(re.search(rf'{name}:\s+(\d+) kB', text)[1]) * 1024 / 1e6
+
+
+def where() -> str:
+    """Machine, threads, versions and commit, in one line."""
+    versions = ', '.join(
+        f'{name} {importlib.metadata.version(name)}' for name in PACKAGES
+    )
+    commit = subprocess.run(
+        ['git', 'describe', '--always', '--dirty'],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    return (
+        f'{platform.machine()}, {os.cpu_count()} cores, '
+        f'OMP_NUM_THREADS={os.environ.get("OMP_NUM_THREADS", "not set")}; '
+        f'Python {platform.python_version()}, {versions}; '
+        f'commit {commit or "unknown"}'
+    )
