@@ -31,12 +31,16 @@ LEVELS = {
     'evaluation': 1,
     'engine': 2,
     'delivery': 2,
+    'delivery.figures': 2,
     'registry': 3,
     'checks': 4,
     'stock': 4,
     'run': 4,
     'plan': 4,
     'export_run': 4,
+    'report_material': 4,
+    'report_parts': 4,
+    'report_run': 4,
     'cli': 5,
     '': 5,
     '__main__': 5,
@@ -49,6 +53,7 @@ OPEN = (
     'data.synthetic',
     'evaluation',
     'delivery',
+    'delivery.figures',
 )
 FORBIDDEN = {'engine': ('model', 'recipe')}
 MAY_PRINT = ('run', 'cli', 'plan')

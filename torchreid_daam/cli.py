@@ -59,11 +59,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_export_arguments(
         commands.add_parser('export', help='write a model as ONNX or so')
     )
+    _add_report_arguments(
+        commands.add_parser('report', help='one page on what a run learned')
+    )
     return _guarded(lambda: _chosen(parser.parse_args(arguments)))
 
 
 def _chosen(args: argparse.Namespace) -> None:
-    {'adapt': _adapt, 'export': _export}[args.command](args)
+    commands = {'adapt': _adapt, 'export': _export, 'report': _report}
+    commands[args.command](args)
 
 
 def adapt_main(arguments: Sequence[str] | None = None) -> int:
@@ -78,6 +82,36 @@ def export_main(arguments: Sequence[str] | None = None) -> int:
     parser = _Parser(description='Writes a model as ONNX or TorchScript.')
     _add_export_arguments(parser)
     return _guarded(lambda: _export(parser.parse_args(arguments)))
+
+
+def report_main(arguments: Sequence[str] | None = None) -> int:
+    """``projects/daam/report.py``: the report command without its name."""
+    parser = _Parser(description='Writes one page on what a run learned.')
+    _add_report_arguments(parser)
+    return _guarded(lambda: _report(parser.parse_args(arguments)))
+
+
+def _add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('runs', nargs='*', metavar='RUN', help="a run's folder")
+    add('--compare', nargs='+', default=(), metavar='RUN')
+    add('--output', default='', metavar='FOLDER', help='RUN by default')
+    add('--root', default='', help='folder of the data sets')
+    add(
+        '--before',
+        default='',
+        metavar='RUN_OR_CHECKPOINT',
+        help='the source-only model, for the first t-SNE',
+    )
+    add('--image', default='', metavar='FILE', help='attention on one image')
+
+
+def _report(args: argparse.Namespace) -> None:
+    # matplotlib comes with the extra [report] alone.
+    from torchreid_daam.report_run import ReportWish, report_run
+
+    wish = {name: getattr(args, name) for name in ReportWish._fields}
+    print(f'report: {report_run(ReportWish(**wish))}')
 
 
 def _add_export_arguments(parser: argparse.ArgumentParser) -> None:

@@ -92,7 +92,9 @@ def round_figures(rounds: Sequence[Mapping[str, Any]]) -> Figure | None:
             if isinstance(entry.get(name), float)
         ]
         axes[0, 0].plot(
-            *np.array(pairs).T, marker='o', color=color,
+            *np.array(pairs).T,
+            marker='o',
+            color=color,
             label=name.replace('_', ' '),
         )
     axes[0, 0].set(xlabel='round', ylabel='from 0 to 1', ylim=(0, 1.03))
