@@ -102,6 +102,11 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
         digests = {k: v for k, v in folder.origin.items() if k != 'config'}
         folder.write_environment(describe(started, device, digests))
     print(f'\n{folder.results.table()}\n\n{footer(started, device)}')
+    if cfg.report and not job.cfg.test.evaluate:
+        # Here, since it reads runs itself and matplotlib is an extra.
+        from torchreid_daam.report_run import ReportWish, report_run
+
+        print(f'report: {report_run(ReportWish(runs=[folder.path]))}')
     return folder.results.as_dict()
 
 
