@@ -1,6 +1,7 @@
 """A run's files, read for its report: each may be missing or broken."""
 
 import json
+from bisect import bisect_right
 from pathlib import Path
 from typing import Any
 
@@ -62,20 +63,33 @@ def read_rounds(run: Path) -> list[dict[str, Any]]:
 
 
 def read_terms(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Loss terms of the TensorBoard events: name -> (step, value) pairs.
+    """Loss terms of the TensorBoard events: name -> (batch, value) pairs.
+
+    Batches are counted from 1 over the whole run.
 
     Raises:
         InputError: where there are none.
     """
     if not list(run.glob('events.out.tfevents.*')):
         raise InputError('events.out.tfevents.*: not there')
-    events = EventAccumulator(str(run), size_guidance={'scalars': 0})
+    events = EventAccumulator(
+        str(run), size_guidance={'scalars': 0}, purge_orphaned_data=False
+    )
     events.Reload()
-    terms = {}
-    for tag in events.Tags()['scalars']:
-        kind, _, name = tag.partition('/')
-        if kind == 'Train' and name not in OTHER:
-            terms[name] = [(e.step, e.value) for e in events.Scalars(tag)]
+    tags = [t for t in events.Tags()['scalars'] if t.startswith('Train/')]
+    found = {tag.partition('/')[2]: events.Scalars(tag) for tag in tags}
+    # torchreid numbers batches by epoch and the epoch's length, which is
+    # another one in rounds: so numbers come twice. A batch writes its time
+    # first; by the clock each term finds its batch.
+    clock = sorted(e.wall_time for e in found.get('time', ()))
+    terms = {
+        name: [
+            (bisect_right(clock, e.wall_time), e.value)
+            for e in sorted(entries, key=lambda e: e.wall_time)
+        ]
+        for name, entries in found.items()
+        if name not in OTHER
+    }
     if not terms:
         raise InputError('events.out.tfevents.*: hold no loss')
     return terms

@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from torchreid_daam.delivery.figures.style import COLORS, new_figure
+from torchreid_daam.delivery.figures.style import COLORS, new_figure, styled
 
 
+@styled
 def loss_curves(
     terms: Mapping[str, Sequence[tuple[int, float]]], points: int = 200
 ) -> Figure:
@@ -35,6 +36,7 @@ def loss_curves(
     return figure
 
 
+@styled
 def scores_by_round(
     runs: Mapping[str, Sequence[Mapping[str, Any]]],
     metrics: Sequence[str] = ('mAP', 'rank1'),
@@ -75,6 +77,7 @@ def _place(row: Mapping[str, Any]) -> int:
     return {'direct': -1, 'adabn': 0}.get(row['stage'], row['round'])
 
 
+@styled
 def round_figures(rounds: Sequence[Mapping[str, Any]]) -> Figure | None:
     """Shares that ``rounds.jsonl`` has, over the rounds; None without any."""
     names = [
@@ -103,6 +106,7 @@ def round_figures(rounds: Sequence[Mapping[str, Any]]) -> Figure | None:
     return figure
 
 
+@styled
 def weight_histogram(weights: np.ndarray) -> Figure:
     """The confidence weights (N,) of Eq. 9, as counts of images."""
     figure, axes = new_figure()

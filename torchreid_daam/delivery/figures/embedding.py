@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from torchreid_daam.delivery.figures.style import COLORS, new_figure
+from torchreid_daam.delivery.figures.style import COLORS, new_figure, styled
 
 REST = '#8f949c'
 
@@ -31,6 +31,7 @@ def tsne(features: np.ndarray, seed: int = 0) -> np.ndarray:
     return (places - low) / np.maximum(high - low, 1e-12)
 
 
+@styled
 def embedding_figure(
     panels: Mapping[str, np.ndarray], groups: Sequence[str]
 ) -> Figure:

@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
-from torchreid_daam.delivery.figures.style import new_figure
+from torchreid_daam.delivery.figures.style import new_figure, styled
 
 COLORMAP = 'turbo'
 OPACITY = 0.5
@@ -39,6 +39,7 @@ def blended(
     return mixed.round().astype(np.uint8)
 
 
+@styled
 def attention_overlays(
     images: Sequence[np.ndarray],
     parts: dict[str, np.ndarray],

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from torchreid_daam.delivery.figures.style import new_figure
+from torchreid_daam.delivery.figures.style import new_figure, styled
 
 RIGHT, WRONG = '#1f9a5b', '#d02f2f'
 
@@ -22,6 +22,7 @@ class Tile(NamedTuple):
     right: bool | None = None
 
 
+@styled
 def image_rows(
     rows: Sequence[tuple[str, Sequence[Tile]]], aspect: float = 2.0
 ) -> Figure:

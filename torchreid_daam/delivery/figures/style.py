@@ -30,6 +30,8 @@ STYLE = {
     'text.parse_math': False,
     'svg.hashsalt': 'torchreid_daam',
 }
+# For functions that draw: what is added later takes its colours then.
+styled = rc_context(STYLE)
 
 
 def new_figure(
