@@ -132,7 +132,6 @@ def test_data_that_is_gone(finished, run, tmp_path):
     found = page(finished, run, root=str(tmp_path / 'nowhere'))
     assert sum('--root says where' in m for m in found.missing) == 3
     assert not (tmp_path / 'nowhere').exists()
-    assert 'gone' in found.text or 'clusters' in found.text
 
 
 def test_markup_is_text():
