@@ -352,7 +352,7 @@ def test_a_full_disk(root, tmp_path, outcome, monkeypatch):
     monkeypatch.setattr(os, 'fsync', fsync)
     line = failed(outcome, root, folder)
     assert line.startswith(f'error: {folder}')
-    assert line.endswith(': No space left on device\n')
+    assert ': No space left on device; last checkpoint: ' in line
 
 
 def test_a_loading_process_that_dies(root, tmp_path, outcome, monkeypatch):

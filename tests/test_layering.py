@@ -39,6 +39,7 @@ LEVELS = {
     'evaluation': 1,
     'engine': 2,
     'delivery': 2,
+    'delivery.figures': 2,
     'registry': 3,
     'building': 4,
     'check': 4,
@@ -52,6 +53,9 @@ LEVELS = {
     'plan': 4,
     'preflight': 4,
     'export_run': 4,
+    'report_material': 4,
+    'report_parts': 4,
+    'report_run': 4,
     'cli': 5,
     'arguments': 5,
     'commands': 5,
@@ -67,6 +71,7 @@ OPEN = (
     'data.synthetic',
     'evaluation',
     'delivery',
+    'delivery.figures',
 )
 FORBIDDEN = {'engine': ('model', 'recipe')}
 MAY_PRINT = ('run', 'cli', 'commands', 'plan')

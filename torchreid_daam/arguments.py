@@ -83,6 +83,21 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
     _add_pairs(parser)
 
 
+def add_report(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('runs', nargs='*', metavar='RUN', help="a run's folder")
+    add('--compare', nargs='+', default=(), metavar='RUN')
+    add('--output', default='', metavar='FOLDER', help='RUN by default')
+    add('--root', default='', help='folder of the data sets')
+    add(
+        '--before',
+        default='',
+        metavar='RUN_OR_CHECKPOINT',
+        help='the source-only model, for the first t-SNE',
+    )
+    add('--image', default='', metavar='FILE', help='attention on one image')
+
+
 def add_export(parser: argparse.ArgumentParser) -> None:
     """Of ``export``."""
     add = parser.add_argument

@@ -64,6 +64,11 @@ def export_main(arguments: Sequence[str] | None = None) -> int:
     return command_main('export', arguments)
 
 
+def report_main(arguments: Sequence[str] | None = None) -> int:
+    """``projects/daam/report.py``: the report command."""
+    return command_main('report', arguments)
+
+
 def _guarded(action) -> int:
     logging.basicConfig(
         level=logging.INFO, format='%(message)s', stream=_Stdout()

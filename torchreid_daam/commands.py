@@ -10,6 +10,7 @@ from torchreid_daam.arguments import (
     add_calibrate,
     add_export,
     add_extract,
+    add_report,
     add_search,
     add_settings,
     model_settings,
@@ -19,7 +20,7 @@ from torchreid_daam.check import check
 from torchreid_daam.delivery.summary import report as summary
 from torchreid_daam.export_run import Wish, export_run
 from torchreid_daam.plan import describe_plan
-from torchreid_daam.run import adapt
+from torchreid_daam.run import adapt, report_tools
 from torchreid_daam.runs.console import logged
 
 
@@ -77,6 +78,12 @@ def _export(args: argparse.Namespace) -> None:
     print(summary(export_run(Wish(**wish))))
 
 
+def _report(args: argparse.Namespace) -> None:
+    ReportWish, report_run = report_tools()
+    wish = {name: getattr(args, name) for name in ReportWish._fields}
+    print(f'report: {report_run(ReportWish(**wish))}')
+
+
 # Name -> what it does, its arguments, its action.
 COMMANDS = {
     'adapt': (
@@ -100,5 +107,6 @@ COMMANDS = {
         add_search,
         _search,
     ),
+    'report': ('write one page on what a run learned', add_report, _report),
     'export': ('write a model as ONNX or so', add_export, _export),
 }

@@ -114,7 +114,35 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
             folder.write_environment(describe(started, device, digests))
     parts = [tables(folder), footer(started, device)]
     print('\n' + '\n\n'.join(filter(None, parts)))
+    if cfg.report and training:
+        _report(folder)
     return folder.results.as_dict()
+
+
+def report_tools() -> tuple[Any, Callable]:
+    """``ReportWish`` and ``report_run``, which need the extra ``[report]``.
+
+    Raises:
+        InputError: where it is not installed.
+    """
+    try:
+        # Here, since they read runs themselves and matplotlib is an extra.
+        from torchreid_daam.report_run import ReportWish, report_run
+    except ImportError as error:
+        raise InputError(
+            f'report: {error.name} is not installed; pip install '
+            "'torchreid-daam[report]'"
+        ) from None
+    return ReportWish, report_run
+
+
+def _report(folder: RunFolder) -> None:
+    """What went wrong with a page must not end a run that went well."""
+    try:
+        wish, report_run = report_tools()
+        print(f'report: {report_run(wish(runs=[folder.path]))}')
+    except (InputError, OSError) as error:
+        logger.warning('no report: %s', plain_message(error))
 
 
 _nobody = contextlib.nullcontext

@@ -13,6 +13,7 @@ def get_default_config() -> CN:
     cfg.device = 'auto'  # auto, cpu, cuda or mps; use_gpu follows from it
     cfg.use_gpu = False  # derived from device; a value given here is ignored
     cfg.adapt_bn = True  # re-estimate BatchNorm on the target before use
+    cfg.report = False  # write report.html at the end of the run
 
     cfg.model = CN()
     cfg.model.name = 'resnet50_daam'  # any model torchreid knows

@@ -117,6 +117,7 @@ SHARES = (
 )
 # Keys that can't move a number of results.json.
 SILENT_KEYS = (
+    'report',
     'data.save_dir',
     'data.root',
     'data.workers',

@@ -25,6 +25,7 @@ class CheckpointHistory:
         folder: the run's ``checkpoints``.
         minutes: time between two of them; 0 = after each epoch.
         keep_last: how many stay, at least 1.
+        keep_epoch: the checkpoint after this epoch stays too.
     """
 
     def __init__(
@@ -32,10 +33,12 @@ class CheckpointHistory:
         folder: str | os.PathLike,
         minutes: float = 0.0,
         keep_last: int = 2,
+        keep_epoch: int | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.minutes = minutes
         self.keep_last = keep_last
+        self.keep_epoch = keep_epoch
         self._written = time.monotonic()
 
     def due(self, epoch_ends: bool = False) -> bool:
@@ -78,6 +81,9 @@ class CheckpointHistory:
         ahead = [path for path in names if path.name > newest.name]
         behind = [path for path in names if path.name < newest.name]
         stay = behind[len(behind) - self.keep_last + 1 :]
+        if self.keep_epoch is not None:
+            kept = f'step-{self.keep_epoch:06d}-000000.pth'
+            stay += [path for path in behind if path.name == kept]
         for path in {*ahead, *behind}.difference(stay):
             path.unlink(missing_ok=True)
 

@@ -1,0 +1,121 @@
+"""Curves over epochs and rounds, and the histogram of the weights."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from torchreid_daam.delivery.figures.style import COLORS, new_figure, styled
+
+
+@styled
+def loss_curves(
+    terms: Mapping[str, Sequence[tuple[int, float]]], points: int = 200
+) -> Figure:
+    """Each term of Eq. 12 over the batches, as means of equal stretches.
+
+    Args:
+        terms: name -> (step, value) pairs in order.
+        points: at most so many means per curve.
+    """
+    figure, axes = new_figure()
+    for (name, pairs), color in zip(terms.items(), _cycle(), strict=False):
+        steps, values = np.array(pairs, dtype=float).T
+        parts = np.array_split(np.arange(len(steps)), min(points, len(steps)))
+        axes[0, 0].plot(
+            [steps[p].mean() for p in parts],
+            [values[p].mean() for p in parts],
+            label=name,
+            color=color,
+            linewidth=1.2,
+        )
+    axes[0, 0].set(xlabel='batch', ylabel='loss')
+    figure.legend(loc='outside upper center', ncols=3)
+    return figure
+
+
+@styled
+def scores_by_round(
+    runs: Mapping[str, Sequence[Mapping[str, Any]]],
+    metrics: Sequence[str] = ('mAP', 'rank1'),
+) -> Figure:
+    """mAP and rank 1 per stage (Fig. 5 of arXiv:1905.10529).
+
+    Args:
+        runs: name -> rows of ``results.json`` of one data set.
+        metrics: keys of a row, in percent.
+    """
+    figure, axes = new_figure()
+    last = 0
+    for (name, rows), color in zip(runs.items(), _cycle(), strict=False):
+        rows = [r for r in rows if r['stage'] in ('direct', 'adabn', 'round')]
+        x = [_place(row) for row in rows]
+        last = max([last, *x])
+        for metric, line in zip(metrics, ('-', '--', ':'), strict=False):
+            title = metric.replace('rank1', 'rank 1')
+            axes[0, 0].plot(
+                x,
+                [row[metric] for row in rows],
+                line,
+                marker='o',
+                markersize=3.5,
+                color=color,
+                label=f'{name}, {title}' if len(runs) > 1 else title,
+            )
+    ticks = ['direct', 'AdaBN', *map(str, range(1, last + 1))]
+    axes[0, 0].set(xlabel='round', ylabel='%')
+    step = max(1, last // 8)
+    shown = [-1, 0, *range(step, last + 1, step)]
+    axes[0, 0].set_xticks(shown, [ticks[i + 1] for i in shown])
+    figure.legend(loc='outside upper center', ncols=2)
+    return figure
+
+
+def _place(row: Mapping[str, Any]) -> int:
+    return {'direct': -1, 'adabn': 0}.get(row['stage'], row['round'])
+
+
+@styled
+def round_figures(rounds: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """Shares that ``rounds.jsonl`` has, over the rounds; None without any."""
+    names = [
+        name
+        for name in ('agreement', 'mean_weight')
+        if any(isinstance(entry.get(name), float) for entry in rounds)
+    ]
+    if not names:
+        return None
+    figure, axes = new_figure()
+    for name, color in zip(names, _cycle(), strict=False):
+        pairs = [
+            (entry['round'], entry[name])
+            for entry in rounds
+            if isinstance(entry.get(name), float)
+        ]
+        axes[0, 0].plot(
+            *np.array(pairs).T,
+            marker='o',
+            color=color,
+            label=name.replace('_', ' '),
+        )
+    axes[0, 0].set(xlabel='round', ylabel='from 0 to 1', ylim=(0, 1.03))
+    axes[0, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc='outside upper center', ncols=2)
+    return figure
+
+
+@styled
+def weight_histogram(weights: np.ndarray) -> Figure:
+    """The confidence weights (N,) of Eq. 9, as counts of images."""
+    figure, axes = new_figure()
+    high = max(1.0, float(weights.max()))
+    axes[0, 0].hist(weights, bins=np.linspace(0, high, 41), color=COLORS[0])
+    axes[0, 0].set(xlabel='weight', ylabel='images')
+    return figure
+
+
+def _cycle():
+    while True:
+        yield from COLORS

@@ -1,0 +1,118 @@
+"""The page: sections, each whole or explained as missing, in one file."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from torchreid_daam.delivery.figures import save, svg
+from torchreid_daam.errors import plain_message
+from torchreid_daam.runs.files import write_text
+
+
+@dataclass
+class Picture:
+    """A figure of a section.
+
+    Attributes:
+        name: of its PNG and PDF.
+        figure: as matplotlib has it.
+        alt: what it shows, for those who can't see it.
+        wide: scrolled within its frame on a phone.
+    """
+
+    name: str
+    figure: Figure
+    alt: str
+    wide: bool = False
+
+
+@dataclass
+class Table:
+    """Cells as text; the first row is the head."""
+
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass
+class Scatter:
+    """Points that can be zoomed: (x, y, domain, group, label) each.
+
+    x and y are in [0, 1], domain and group are numbers of colours, group -1
+    is grey.
+    """
+
+    title: str
+    points: Sequence[tuple[float, float, int, int, str]]
+    domains: Sequence[str]
+
+
+@dataclass
+class Section:
+    """A part of the page; ``missing`` says why it has no content."""
+
+    title: str
+    notes: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    scatters: list[Scatter] = field(default_factory=list)
+    code: str = ''
+    missing: str = ''
+
+
+def section(title: str, fill: Callable[[Section], None]) -> Section:
+    """A section as ``fill`` makes it, or why it can't be made."""
+    made = Section(title)
+    try:
+        fill(made)
+    # A report tells what is wrong with a run; whatever is wrong with one
+    # part of it must not take the others away.
+    except Exception as error:
+        made.missing = plain_message(error)
+    return made
+
+
+def render(title: str, sections: Sequence[Section]) -> str:
+    """The page as HTML that needs nothing but itself."""
+    folder = resources.files('torchreid_daam.delivery') / 'templates'
+    texts = {
+        name: (folder / name).read_text(encoding='utf-8')
+        for name in ('report.html.j2', 'report.css', 'report.js')
+    }
+    environment = Environment(
+        loader=DictLoader(texts),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template('report.html.j2').render(
+        title=title,
+        sections=sections,
+        style=Markup(texts['report.css']),
+        script=Markup(texts['report.js']),
+        svg=lambda figure: Markup(svg(figure)),
+    )
+
+
+def write(
+    folder: str | os.PathLike, title: str, sections: Sequence[Section]
+) -> Path:
+    """Writes ``report.html``, and its figures into ``report/``.
+
+    Returns:
+        The page's path.
+    """
+    folder = Path(folder)
+    page = folder / 'report.html'
+    write_text(page, render(title, sections))
+    for part in sections:
+        for picture in part.pictures:
+            save(picture.figure, folder / 'report' / picture.name)
+    return page
