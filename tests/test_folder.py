@@ -117,8 +117,9 @@ def test_another_run_is_not_overwritten(tmp_path, other, rows):
 
 
 def test_a_complete_run_may_be_run_again(tmp_path):
-    begun(tmp_path).open(True)
-    # From now on it is unfinished.
+    again = begun(tmp_path)
+    again.open(True)
+    again.begin()
     with pytest.raises(InputError, match=r'unfinished; model\.resume auto'):
         begun(tmp_path, complete=False).open(True)
 

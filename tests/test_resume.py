@@ -247,6 +247,17 @@ def test_other_settings_or_labels_are_refused(whole, tmp_path, monkeypatch):
     assert (tmp_path / 'log' / 'results.json').read_bytes() == before
 
 
+def test_an_unfinished_run_is_not_begun_anew(whole, tmp_path, monkeypatch):
+    cfg, results = whole
+    resumed = killed(cfg, tmp_path / 'log', monkeypatch)
+    anew = resumed.clone()
+    anew.model.resume = ''
+    with pytest.raises(InputError, match=r'unfinished; model\.resume auto'):
+        adapt(anew)
+    assert adapt(resumed) == results
+    assert adapt(anew) == results  # it is complete
+
+
 def test_more_rounds_than_the_run_had(whole, tmp_path):
     cfg, _ = whole
     longer = cfg.clone()

@@ -105,6 +105,7 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
             logger.info('the run is complete: nothing is left to train')
             folder.write_results()
         else:
+            folder.begin()
             folder.write_settings(_repeatable(job.cfg).dump())
             _scan(job)
             with _told(folder.history):

@@ -98,11 +98,15 @@ class RunFolder:
             if begun or (self.path / LOCK).exists():
                 self.prefix = 'test-'
             return
-        if self.path.resolve() not in Path(resumed).resolve().parents:
-            if begun or (self.path / 'model').is_dir():
-                self._check_free()
-            (self.path / COMPLETE).unlink(missing_ok=True)
+        begun = begun or (self.path / 'model').is_dir()  # a stock engine's
+        goes_on = self.path.resolve() in Path(resumed).resolve().parents
+        if begun and not goes_on:
+            self._check_free()
         remove_leftovers(self.path)
+
+    def begin(self) -> None:
+        """From now on the run is unfinished, until all is written."""
+        self._named(COMPLETE).unlink(missing_ok=True)
 
     @property
     def complete(self) -> bool:
