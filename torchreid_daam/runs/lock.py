@@ -11,7 +11,8 @@ from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.runs.files import write_text
 
 LOCK, OWNER = '.lock', '.owner'
-PATIENCE = 15.0  # seconds
+# Seconds: for an owner that may be ending, and for children of a dead one.
+A_MOMENT, PATIENCE = 3.0, 15.0
 
 
 @contextlib.contextmanager
@@ -44,17 +45,16 @@ def owned(folder: str | os.PathLike, key: str) -> Iterator[None]:
 def _acquire(lock: FileLock, folder: Path, key: str) -> None:
     """Takes the lock, or says who has it.
 
-    Loading processes of a killed owner may hold it for the some seconds in
-    which they notice.
+    Loading processes of a killed owner may hold it for some seconds, until
+    they notice; and a process whose own parent was killed, for a moment.
     """
     try:
         lock.acquire(timeout=0)
     except Timeout:
         owner = _owner(folder)
         with contextlib.suppress(Timeout):
-            if not _alive(owner):
-                lock.acquire(timeout=PATIENCE)
-                return
+            lock.acquire(timeout=A_MOMENT if _alive(owner) else PATIENCE)
+            return
         raise InputError(
             f'{key}={folder}: process {owner} is writing there; '
             'wait for its end, or choose another folder'
