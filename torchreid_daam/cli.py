@@ -14,6 +14,7 @@ from torchreid_daam.errors import (
     RunFailed,
     one_line,
     plain_message,
+    system_message,
     worker_died,
 )
 
@@ -92,7 +93,7 @@ def _guarded(action) -> int:
     except OSError as error:  # a full disk, a folder that is gone
         if error.errno is None:
             raise
-        print(f'error: {_place(error)}{error.strerror}', file=sys.stderr)
+        print(f'error: {system_message(error)}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
@@ -104,10 +105,6 @@ def _guarded(action) -> int:
         signal.signal(signal.SIGTERM, previous)
         logging.captureWarnings(False)
     return 0
-
-
-def _place(error: OSError) -> str:
-    return '' if error.filename is None else f'{error.filename}: '
 
 
 def _terminate(*_) -> NoReturn:

@@ -6,6 +6,7 @@ labeller, samplers, loss terms and averager as objects and knows none of them
 by name.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -517,9 +518,7 @@ class ImageDAAMEngine(EvaluatingEngine):
         )
         if self.labels is not None:
             state['pseudo_labels'] = self.labels.as_tensors()
-            state['target_names'] = self.folder.names(
-                self.domains.target_paths
-            )
+            state['target_names'] = self._target_names
         if self.averager is not None:
             state['averager'] = self.averager.state_dict()
         if chosen:
@@ -581,9 +580,14 @@ class ImageDAAMEngine(EvaluatingEngine):
             )
         return state['epoch']
 
+    @functools.cached_property
+    def _target_names(self) -> list[str]:
+        """Paths below the data root, which each checkpoint holds."""
+        return self.folder.names(self.domains.target_paths)
+
     def _check_target(self, there: Sequence[str]) -> None:
         """Labels go with images, by name and in the order trained in."""
-        here = self.folder.names(self.domains.target_paths)
+        here = self._target_names
         if len(there) != len(here):
             raise ValueError(
                 f'labels of {len(there)} target images, {len(here)} are here'

@@ -56,6 +56,12 @@ def worker_died(error: BaseException) -> bool:
     return 'DataLoader worker (pid' in str(error)
 
 
+def system_message(error: OSError) -> str:
+    """A system's complaint in one line: the file, if known, and why."""
+    place = '' if error.filename is None else f'{error.filename}: '
+    return f'{place}{error.strerror}'
+
+
 def one_line(error: BaseException) -> str:
     """An error's text with all white space folded; may be empty."""
     return ' '.join(str(error).split())

@@ -18,6 +18,7 @@ from torchreid_daam.data.domains import scored_tests
 from torchreid_daam.data.seeded import Item, SeededImages
 from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.delivery.export import Exported, export
+from torchreid_daam.delivery.features import image_transform
 from torchreid_daam.delivery.graph import Size
 from torchreid_daam.delivery.metadata import sha256
 from torchreid_daam.delivery.parity import BATCHES
@@ -26,9 +27,10 @@ from torchreid_daam.delivery.proof import Material, Options
 from torchreid_daam.delivery.ranking import TestSet
 from torchreid_daam.errors import InputError
 from torchreid_daam.model import load_model
+from torchreid_daam.runs.checkpoint import checkpoint_file
+from torchreid_daam.use import CALIBRATION
 
 SIDES = (8, 2048)
-CALIBRATION = 'calibration.json'  # beside a checkpoint
 # Data sets that don't lie below data.root.
 OWN_FOLDERS = {'source_folder', 'target_folder'}
 
@@ -92,10 +94,7 @@ def export_run(wish: Wish) -> Exported:
 
 def located(source: str | os.PathLike) -> tuple[Path, Path | None]:
     """The checkpoint, and the run's folder where it is of one."""
-    path = Path(os.path.abspath(os.path.expanduser(source)))
-    checkpoint = path
-    if path.is_dir():
-        checkpoint = path / 'checkpoints' / 'selected.pth'
+    checkpoint = checkpoint_file(os.path.abspath(os.path.expanduser(source)))
     if not checkpoint.is_file():
         raise InputError(
             f'{checkpoint}: no such file; a run with '
@@ -221,13 +220,7 @@ def _datamanager(cfg: CN) -> tuple[Any, str]:
 
 def _transform(options: Options) -> T.Compose:
     """As torchreid prepares test images, at the incoming size."""
-    return T.Compose(
-        [
-            T.Resize(options.incoming),
-            T.ToTensor(),
-            T.Normalize(options.mean, options.std),
-        ]
-    )
+    return image_transform(*options.incoming, options.mean, options.std)
 
 
 def _training_images(manager: Any, transform: T.Compose) -> np.ndarray | None:

@@ -135,7 +135,7 @@ def confidence_weights(
         return weights
     f = np.asarray(features, dtype=np.float64)[kept]
     if scale != 'raw':
-        f = _normalize(f)
+        f = unit_rows(f)
     _, members, counts = np.unique(
         np.asarray(labels)[kept], return_inverse=True, return_counts=True
     )
@@ -211,7 +211,7 @@ class KMeansLabeller:
         """
         features = np.asarray(features, dtype=np.float32)
         self._check(features)
-        space = _normalize(features) if self.normalize else features
+        space = unit_rows(features) if self.normalize else features
         method = MiniBatchKMeans if self.minibatch else KMeans
         kmeans = method(
             self.num_clusters,
@@ -280,7 +280,7 @@ def agreement(labels: np.ndarray, previous: np.ndarray) -> float:
     return float(adjusted_rand_score(previous[both], labels[both]))
 
 
-def _normalize(features: np.ndarray) -> np.ndarray:
+def unit_rows(features: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1; a zero row stays zero."""
     norms = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.where(norms > 0, norms, 1)

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision.transforms as T
 from PIL import Image
 from yacs.config import CfgNode as CN
 
 from torchreid_daam.config import get_default_config, merge_file
+from torchreid_daam.config.kwargs import transform_kwargs
 from torchreid_daam.data.reading import read_image
+from torchreid_daam.datamanager import build_datamanager
+from torchreid_daam.delivery.features import image_transform
 from torchreid_daam.errors import InputError
 from torchreid_daam.model import DAAM, load_model
-from torchreid_daam.run import build_datamanager
 
 THUMB = 128
 
@@ -31,13 +32,7 @@ class Pictures:
 
     def __init__(self, cfg: CN) -> None:
         self.size = (cfg.data.height, cfg.data.width)
-        self.transform = T.Compose(
-            [
-                T.Resize(self.size),
-                T.ToTensor(),
-                T.Normalize(cfg.data.norm_mean, cfg.data.norm_std),
-            ]
-        )
+        self.transform = image_transform(**transform_kwargs(cfg))
 
     def tensor(self, path: str) -> torch.Tensor | None:
         """(3, H, W) as the model takes it; None where it can't be read."""

@@ -43,6 +43,7 @@ from torchreid_daam.errors import (
     InputError,
     RunFailed,
     plain_message,
+    system_message,
     worker_died,
 )
 from torchreid_daam.evaluation.probe import Observer
@@ -166,8 +167,8 @@ def _told(history: CheckpointHistory) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:
             raise
-        place = '' if error.filename is None else f'{error.filename}: '
-        raise RunFailed(f'{place}{error.strerror}; {history.told()}') from None
+        message = f'{system_message(error)}; {history.told()}'
+        raise RunFailed(message) from None
     except RuntimeError as error:
         if not (isinstance(error, RunFailed) or worker_died(error)):
             raise

@@ -33,10 +33,11 @@ from torchreid_daam.evaluation.calibration import (
 )
 from torchreid_daam.model import load_model
 from torchreid_daam.randomness import key_generator
+from torchreid_daam.runs.checkpoint import checkpoint_file
 from torchreid_daam.runs.files import write_json, write_text
 
 logger = logging.getLogger('torchreid_daam')
-CALIBRATION = 'calibration.json'
+CALIBRATION = 'calibration.json'  # beside a checkpoint
 _ROUND = re.compile(r'round-(\d+)\.npz')
 
 
@@ -52,15 +53,9 @@ class Opened(NamedTuple):
         return extract(self.model, paths, self.transform, self.batch_size)
 
 
-def checkpoint_of(path: str) -> Path:
-    """The file that a run's folder stands for, or the file itself."""
-    given = Path(path).expanduser()
-    return given / 'checkpoints' / 'selected.pth' if given.is_dir() else given
-
-
 def settings_file(path: str) -> Path | None:
     """``config.yaml`` of the run that wrote a checkpoint, if it is there."""
-    file = checkpoint_of(path).parent.parent / 'config.yaml'
+    file = checkpoint_file(path).parent.parent / 'config.yaml'
     return file if file.is_file() else None
 
 
@@ -77,7 +72,7 @@ def open_model(cfg: CN, path: str) -> Opened:
     device = cfg.device
     if device == 'auto':
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    model = load_model(checkpoint_of(path), device)
+    model = load_model(checkpoint_file(path), device)
     transform = image_transform(**transform_kwargs(cfg))
     return Opened(model, transform, cfg.test.batch_size)
 
@@ -151,7 +146,7 @@ def search_files(
 
 def read_threshold(model: str) -> float | None:
     """The calibrated threshold beside a model; None if there is none."""
-    path = checkpoint_of(model).parent / CALIBRATION
+    path = checkpoint_file(model).parent / CALIBRATION
     if not path.is_file():
         logger.info('no %s: distances without a verdict', path)
         return None
@@ -189,7 +184,7 @@ def calibrate(cfg: CN, model: str, rate: float) -> dict[str, Any]:
     known = [name for name, part in parts.items() if part]
     if not known:
         raise InputError(
-            f'{checkpoint_of(model)}: nothing to calibrate with: no pseudo '
+            f'{checkpoint_file(model)}: nothing to calibrate with: no pseudo '
             'labels beside it, and no source with people that were not '
             'trained on, each in two cameras'
         )
@@ -205,7 +200,7 @@ def calibrate(cfg: CN, model: str, rate: float) -> dict[str, Any]:
         'interval': parts[basis]['interval'],
         **parts,
     }
-    write_json(checkpoint_of(model).parent / CALIBRATION, content)
+    write_json(checkpoint_file(model).parent / CALIBRATION, content)
     return content
 
 
@@ -213,7 +208,7 @@ def _target_pairs(
     cfg: CN, model: str, opened: Opened, rate: float
 ) -> dict[str, Any] | None:
     """From the confident half of each cluster of the last round."""
-    folder = checkpoint_of(model).parent.parent / 'pseudo_labels'
+    folder = checkpoint_file(model).parent.parent / 'pseudo_labels'
     rounds = {
         int(match[1]): path
         for path in folder.glob('round-*.npz')

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torchvision import transforms
 
-from torchreid_daam.data.seeded import read_image
+from torchreid_daam.data.reading import read_image
 from torchreid_daam.data.tree import shown
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.console import progress

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from torchreid_daam.delivery.runtime import Extractor
+from torchreid_daam.pseudo_labels import unit_rows
 
 BATCHES = (1, 2, 17)
 # Between unit vectors, in fp32.
@@ -28,9 +29,7 @@ class Parity(NamedTuple):
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Rows (N, D) of length 1, in float64; a zero row stays zero."""
-    vectors = np.asarray(vectors, np.float64)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1)
+    return unit_rows(np.asarray(vectors, np.float64))
 
 
 def compare(

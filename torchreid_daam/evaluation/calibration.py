@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from torchreid_daam.pseudo_labels import unit_rows
+
 # Images that pairs are made of; pairs grow with the square.
 SAMPLE = 2000
 DRAWS = 200
@@ -14,9 +16,7 @@ def cosine_distances(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     """``1 - cos`` of all pairs (N, M), in [0, 2], float64."""
 
     def unit(vectors: np.ndarray) -> np.ndarray:
-        vectors = np.asarray(vectors, dtype=np.float64)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.where(norms > 0, norms, 1)
+        return unit_rows(np.asarray(vectors, dtype=np.float64))
 
     return 1 - unit(one) @ unit(two).T
 

@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from threadpoolctl import threadpool_limits
 
-from torchreid_daam.pseudo_labels import PseudoLabels, agreement
+from torchreid_daam.pseudo_labels import PseudoLabels, agreement, unit_rows
 
 # Images whose silhouette is computed, each against all others.
 SILHOUETTE_SAMPLE = 1000
@@ -114,8 +114,7 @@ def silhouette(
     if len(counts) < 2:
         return None
     f = np.asarray(features, dtype=np.float64)[used]
-    norms = np.linalg.norm(f, axis=1, keepdims=True)
-    f = f / np.where(norms > 0, norms, 1)
+    f = unit_rows(f)
     # Images of a cluster side by side, so that sums are over slices.
     order = np.argsort(members, kind='stable')
     f, members = f[order], members[order]

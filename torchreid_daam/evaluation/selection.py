@@ -7,6 +7,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from torchreid_daam.evaluation.health import silhouette
+from torchreid_daam.pseudo_labels import unit_rows
 
 SAMPLE = 1000
 _ROWS = 64
@@ -47,8 +48,7 @@ def cross_camera_share(
     labels, cameras = np.asarray(labels)[used], np.asarray(cameras)[used]
     if len(np.unique(cameras)) < 2:
         return None
-    norms = np.linalg.norm(f, axis=1, keepdims=True)
-    f = f / np.where(norms > 0, norms, 1)
+    f = unit_rows(f)
     rows = generator.choice(len(f), min(sample, len(f)), replace=False)
     hits = 0
     for start in range(0, len(rows), _ROWS):

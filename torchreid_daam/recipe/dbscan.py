@@ -9,7 +9,11 @@ from sklearn.exceptions import EfficiencyWarning
 from threadpoolctl import threadpool_limits
 
 from torchreid_daam.errors import InputError, RunFailed, check_choice
-from torchreid_daam.pseudo_labels import PseudoLabels, confidence_weights
+from torchreid_daam.pseudo_labels import (
+    PseudoLabels,
+    confidence_weights,
+    unit_rows,
+)
 from torchreid_daam.recipe.jaccard import jaccard_distances, predicted_memory
 
 logger = logging.getLogger('torchreid_daam')
@@ -104,8 +108,7 @@ class DBSCANLabeller:
         """
         f = np.asarray(features, dtype=np.float32)
         self.check_memory(*f.shape)
-        norms = np.linalg.norm(f, axis=1, keepdims=True)
-        space = f / np.where(norms > 0, norms, 1)
+        space = unit_rows(f)
         with threadpool_limits(limits=1):
             labels = self._labels(space)
         if self.outliers == 'own':

@@ -54,6 +54,12 @@ def save_checkpoint(path: str | os.PathLike, state: Mapping) -> None:
             raise error.__context__ from None
 
 
+def checkpoint_file(path: str | os.PathLike) -> Path:
+    """The file that a run's folder stands for, or the file itself."""
+    path = Path(path).expanduser()
+    return path / 'checkpoints' / 'selected.pth' if path.is_dir() else path
+
+
 def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
     """Reads a checkpoint onto the CPU, as data only.
 
@@ -69,9 +75,7 @@ def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
         InputError: if the file is missing, is no checkpoint or would run
             code.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        path = path / 'checkpoints' / 'selected.pth'
+    path = checkpoint_file(path)
     if not path.is_file():
         raise InputError(f'{key}={path}: no such file')
     with open(path, 'rb') as file:
