@@ -1,5 +1,7 @@
 """stock.py: torchreid's own models and engines on our settings."""
 
+import urllib.error
+
 import pytest
 import torch
 import torchreid
@@ -26,6 +28,33 @@ def test_weights_are_loaded(cfg, tmp_path):
     again = build_plain_model(cfg, 7)
     assert torch.equal(again.conv1.weight, model.conv1.weight)
     assert again.classifier.out_features == 7
+
+
+def test_weights_that_can_not_be_downloaded(cfg, tmp_path, monkeypatch):
+    """One line with the place of the file, as for our own models."""
+
+    def build(*_, **__):
+        raise urllib.error.URLError('no network')
+
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    monkeypatch.setattr(torchreid.models, 'build_model', build)
+    cfg.model.name, cfg.model.pretrained = 'resnet18', True
+    path = tmp_path / 'hub' / 'checkpoints' / 'resnet18-5c106cde.pth'
+    with pytest.raises(InputError) as caught:
+        build_plain_model(cfg, 7)
+    line = str(caught.value)
+    assert f'put the file at {path}' in line
+    assert 'backbone_weights' not in line  # it has no effect here
+
+
+def test_a_web_page_in_the_cache(cfg, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    cfg.model.name, cfg.model.pretrained = 'resnet18', True
+    path = tmp_path / 'hub' / 'checkpoints' / 'resnet18-5c106cde.pth'
+    path.parent.mkdir(parents=True)
+    path.write_text('<html>')
+    with pytest.raises(InputError, match='web page'):
+        build_plain_model(cfg, 7)
 
 
 def test_weights_of_which_nothing_fits_are_refused(cfg, tmp_path):

@@ -19,7 +19,12 @@ from torchreid_daam.building import (
     placed,
     source_order,
 )
-from torchreid_daam.checks import check_data, check_images, check_layers
+from torchreid_daam.checks import (
+    check_data,
+    check_images,
+    check_layers,
+    check_size,
+)
 from torchreid_daam.config import config_hash, flatten
 from torchreid_daam.config.kwargs import (
     engine_kwargs,
@@ -243,6 +248,7 @@ def _prepared(
     model = build_model(cfg, datamanager.num_train_pids)
     check_layers(cfg, model)
     model = placed(cfg, model)
+    check_size(cfg, model)
     results = Results(config_hash(cfg), cfg.train.seed)
     history = CheckpointHistory(
         Path(cfg.data.save_dir) / CHECKPOINTS,
@@ -255,7 +261,7 @@ def _prepared(
             *parts, labeller or build_labeller, engine_class, tracklets
         )
     else:
-        engine, start_epoch = build_stock_engine(*parts)
+        engine, start_epoch = build_stock_engine(cfg, datamanager, model)
     return Job(cfg, datamanager, engine, folder, start_epoch, lists)
 
 

@@ -8,6 +8,7 @@ from torch import nn
 from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
+from torchreid_daam.backbones import build_stock_model
 from torchreid_daam.config.kwargs import lr_scheduler_kwargs, optimizer_kwargs
 from torchreid_daam.errors import InputError
 from torchreid_daam.evaluation.ranks import recorded_ranks
@@ -24,7 +25,7 @@ logger = logging.getLogger('torchreid_daam')
 def build_plain_model(cfg: CN, num_classes: int) -> nn.Module:
     """One of torchreid's own models, for its stock engines."""
     path = cfg.model.load_weights
-    model = torchreid.models.build_model(
+    model = build_stock_model(
         cfg.model.name,
         num_classes=num_classes,
         loss=cfg.loss.name,
@@ -47,7 +48,7 @@ def build_plain_model(cfg: CN, num_classes: int) -> nn.Module:
 
 
 def build_stock_engine(
-    cfg: CN, datamanager: Any, model: nn.Module, folder: RunFolder
+    cfg: CN, datamanager: Any, model: nn.Module
 ) -> tuple[Any, int]:
     """Engine of ``loss.name``, and the epoch it starts at."""
     optimizer = torchreid.optim.build_optimizer(model, **optimizer_kwargs(cfg))
