@@ -52,6 +52,10 @@ def check_data(
     Raises:
         InputError: naming key, value and what is allowed.
     """
+    if cfg.cuhk03.use_metric_cuhk03:
+        _check_galleries(datamanager)
+    if cfg.test.evaluate:
+        return  # no batch of training images is made
     parts = {}
     if cfg.data.sources:
         parts['data.sources'] = (cfg.data.sources, datamanager.train_loader)
@@ -65,8 +69,6 @@ def check_data(
                 f'{key}={",".join(names)} has {found} training images; at '
                 'most as many are allowed'
             )
-    if cfg.cuhk03.use_metric_cuhk03:
-        _check_galleries(datamanager)
     if cfg.loss.name != 'daam':
         return
     if not cfg.data.load_train_targets:
