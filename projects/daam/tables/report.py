@@ -50,12 +50,13 @@ def check_matplotlib() -> None:
         )
 
 
-def write_report(out: Path, doc: Path) -> None:
+def write_report(out: Path, doc: Path, models: bool = False) -> None:
     """Writes the document and its figures beside it.
 
     Args:
         out: folder of the suites' JSON and of the runs.
         doc: the Markdown file; figures go to a folder of its name.
+        models: whether runs' models are looked at too, for Figures 7 and 8.
 
     Raises:
         InputError: if there is no suite, or one of another version.
@@ -75,7 +76,12 @@ def write_report(out: Path, doc: Path) -> None:
     for suite in found.values():
         text += f'\n## {suite["title"]}\n\n'
         text += '\n\n'.join(_parts(suite, found, figures, doc)) + '\n'
-    text += why(figures, found, doc) + _published()
+    text += why(figures, found, doc)
+    if models:
+        from tables.looks import looks
+
+        text += looks(found, out, doc)
+    text += _published()
     write_text(doc, text)
 
 
