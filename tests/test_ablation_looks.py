@@ -16,6 +16,14 @@ from torchreid_daam.delivery import figures
 
 pytest.importorskip('matplotlib')  # the extra `results`
 STAGES = {'full': 'final', 'supervised': 'supervised'}
+SESSION = {
+    'command': ['ablation.py', 'baselines'],
+    'commit': 'abc1234',
+    'machine': 'a processor, 2 cores',
+    'workers': 2,
+    'threads': 1,
+    'seconds': 90.0,
+}
 
 
 @pytest.fixture(scope='module')
@@ -26,7 +34,7 @@ def finished(tmp_path_factory):
     base.train.pretrain_lr, base.train.lr = 0.05, 0.02
     base.train.stepsize = [1]
     rows = {row.key: row for row in suites(base)['baselines'].rows}
-    found = {'baselines': {'rows': []}}
+    found = {'baselines': {'rows': [], 'sessions': [SESSION]}}
     for key, stage in STAGES.items():
         for id_, job in plan(base, [rows[key]], [3]).items():
             write_job(job, folder / 'runs' / id_)
@@ -52,6 +60,7 @@ def test_both_are_drawn_with_three_panels(finished, drawn):
     text = looks(found, folder, folder / 'doc.md')
     assert 'Not drawn' not in text and 'No panel' not in text
     assert 'Full DAAM, seed 3.' in text
+    assert 'ablation.py baselines`: 2 at once' in text
     for name in ('fig7', 'fig8-domain', 'fig8-identity'):
         assert f'(doc/{name}.png)' in text
         assert (folder / 'doc' / f'{name}.png').read_bytes()[1:4] == b'PNG'
@@ -72,7 +81,8 @@ def test_what_is_missing_is_said(finished, drawn, tmp_path):
     folder, found = finished
     shutil.copytree(folder / 'runs', tmp_path / 'runs')
     doc = tmp_path / 'doc.md'
-    alone = {'baselines': {'rows': found['baselines']['rows'][:1]}}
+    baselines = found['baselines']
+    alone = {'baselines': {**baselines, 'rows': baselines['rows'][:1]}}
     text = looks(alone, tmp_path, doc)
     assert 'No run of the row "supervised"' in text
     assert list(drawn.mock_calls[0].args[0]) == ['before', 'after']

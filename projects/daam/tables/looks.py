@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tables.records import session_lines
 from tables.why import image
 from torchreid_daam.delivery.figures import embedding_figure, save
 from torchreid_daam.delivery.report import Section, section
@@ -58,18 +59,25 @@ def looks(found: Suites, out: Path, doc: Path) -> str:
     seen.sort(key=lambda s: s.supervised is None)
     seven = section('', lambda part: _fig7(part, seen[0], folder))
     eight = section('', lambda part: _fig8(part, seen[0], folder))
-    return _text(seen[0], seven, eight, doc)
+    made = dict.fromkeys(
+        line
+        for suite in found.values()
+        if any(row['key'] in ('full', 'supervised') for row in suite['rows'])
+        for line in session_lines(suite)
+    )
+    text = _text(seen[0], seven, eight, doc)
+    return text + '\nOf runs made by\n\n' + ''.join(f'- {m}\n' for m in made)
 
 
 def _text(seen: Seen, seven: Section, eight: Section, doc: Path) -> str:
     folder = doc.with_suffix('')
     parts = [
         '## Figures 7 and 8: what the model sees',
-        f'Full DAAM, seed {seen.seed}. Nothing is measured here.',
+        f'Full DAAM, seed {seen.seed}. Nothing is measured here: what the '
+        'attention is on, and who is where, is for the eye.',
         '**Figure 7.** The weights of the domain-shared (DSH) and the '
-        'domain-specific (DSP) part on training images of the target. The '
-        'two add up to 1; warmer is greater within a row, the bars have the '
-        'numbers. ' + ' '.join(seven.notes),
+        'domain-specific (DSP) part on training images of the target; the '
+        'two add up to 1. ' + ' '.join(seven.notes),
         _shown(seven, 'Figure 7: weights on images', folder / 'fig7', doc),
         '**Figure 8.** t-SNE of f_sh: before (direct transfer), after, and '
         'supervised on the target. All panels show the same images; places '

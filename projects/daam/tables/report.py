@@ -1,6 +1,5 @@
 """The results document: tables, sentences and figures from suites' JSON."""
 
-import shlex
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from tables.intervals import mean_sd
 from tables.published import table as published_table
-from tables.records import read_suite
+from tables.records import read_suite, session_lines
 from tables.verdicts import Scores, against, difference_text, sentences
 from tables.why import image, why
 from torchreid_daam.errors import InputError
@@ -176,24 +175,11 @@ def _made_by(suite: dict[str, Any]) -> str:
     """Command, seeds, threads, machine, time and commit of a table."""
     runs = {run['id']: run for row in suite['rows'] for run in row['runs']}
     hours = sum(run['seconds'] for run in runs.values()) / 3600
-    lines = []
-    for session in suite['sessions']:
-        name, *rest = session['command']
-        command = shlex.join(['python', f'projects/daam/{name}', *rest])
-        minutes = session['seconds'] / 60
-        line = (
-            f'`{command}`: {session["workers"]} at once, '
-            f'{session["threads"]} thread each, {session["machine"]}, '
-            f'commit {session["commit"]}, {minutes:.1f} min for all that it '
-            'ran'
-        )
-        if line not in lines:
-            lines.append(line)
     seeds = ', '.join(map(str, suite['seeds']))
     return (
         f'Seeds {seeds}; {", ".join(suite["sources"])} to {suite["target"]}; '
         f'{hours:.2f} h of runs, shared pretraining not counted. Made by\n\n'
-        + '\n'.join(f'- {line}' for line in lines)
+        + '\n'.join(f'- {line}' for line in session_lines(suite))
     )
 
 
