@@ -18,6 +18,7 @@ from layouts import picture
 from tiny import tiny_config
 from torchreid_daam import adapt
 from torchreid_daam.cli import main, report_main
+from torchreid_daam.delivery import figures
 from torchreid_daam.delivery.records import read_terms
 from torchreid_daam.delivery.report import (
     Cell,
@@ -337,6 +338,28 @@ def test_an_image_from_the_command_line(finished, run, tmp_path, capsys):
     evil.write_bytes(b'no image')
     assert report_main(command) == 2
     assert 'error: --image=' in capsys.readouterr().err
+
+
+def test_figures_in_a_notebook(finished, repo, tmp_path, monkeypatch):
+    """The example of docs/report.md."""
+    text = (repo / 'docs' / 'report.md').read_text(encoding='utf-8')
+    (example,) = re.findall('```python\n(.*?)```', text, re.DOTALL)
+    (tmp_path / 'log').mkdir()
+    shutil.copytree(finished.save_dir, tmp_path / 'log' / 'mine')
+    picture(1, 1, 1).save(tmp_path / 'person.jpg')
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    exec(example, found)
+    total = found['weights']['DSH'] + found['weights']['DSP']
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+    assert (tmp_path / 'overlay.png').is_file()
+    # It tells of all that there are.
+    assert all(f'`{name}`' in text or name in example for name in drawing())
+
+
+def drawing():
+    """What the module of figures offers, less what a figure is made with."""
+    return {*figures.__all__} - {'Tile', 'blended', 'svg'}
 
 
 def test_runs_side_by_side(finished, run, tmp_path):
