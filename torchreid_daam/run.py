@@ -122,7 +122,7 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
     parts = [tables(folder), footer(started, device)]
     print('\n' + '\n\n'.join(filter(None, parts)))
     if cfg.report and training:
-        _report(folder)
+        _report(folder, job.engine.writer)
     return folder.results.as_dict()
 
 
@@ -143,13 +143,22 @@ def report_tools() -> tuple[Any, Callable]:
     return ReportWish, report_run
 
 
-def _report(folder: RunFolder) -> None:
-    """What went wrong with a page must not end a run that went well."""
+def _report(folder: RunFolder, writer: Any) -> None:
+    """What went wrong with a page must not end a run that went well.
+
+    Args:
+        folder: the run's.
+        writer: TensorBoard's, which the run has closed; None where it
+            trained nothing. It opens another file.
+    """
     try:
         wish, report_run = report_tools()
-        print(f'report: {report_run(wish(runs=[folder.path]))}')
+        print(f'report: {report_run(wish(runs=[folder.path]), writer)}')
     except (InputError, OSError) as error:
         logger.warning('no report: %s', plain_message(error))
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 _nobody = contextlib.nullcontext

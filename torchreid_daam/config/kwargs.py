@@ -203,5 +203,5 @@ def history_kwargs(cfg: CN) -> dict[str, Any]:
     return {
         'minutes': cfg.train.checkpoint_minutes,
         'keep_last': cfg.train.keep_last,
-        'keep_epoch': cfg.train.pretrain_epoch if cfg.report else None,
+        'keep_epoch': cfg.train.pretrain_epoch,
     }

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -55,9 +56,27 @@ def save_checkpoint(path: str | os.PathLike, state: Mapping) -> None:
 
 
 def checkpoint_file(path: str | os.PathLike) -> Path:
-    """The file that a run's folder stands for, or the file itself."""
+    """The file that a run's folder stands for, or the file itself.
+
+    That is its selected model; in a run of torchreid's engines, which
+    select none, the newest.
+    """
     path = Path(path).expanduser()
-    return path / 'checkpoints' / 'selected.pth' if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    selected = path / 'checkpoints' / 'selected.pth'
+    stock = [] if selected.is_file() else stock_files(path)
+    return stock[0] if stock else selected
+
+
+def stock_files(folder: Path) -> list[Path]:
+    """What torchreid's engines saved below a run's folder, newest first."""
+    numbered = {
+        int(match[1]): path
+        for path in (folder / 'model').glob('model.pth.tar-*')
+        if (match := re.search(r'-(\d+)$', path.name))
+    }
+    return [numbered[epoch] for epoch in sorted(numbered, reverse=True)]
 
 
 def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
@@ -65,7 +84,7 @@ def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
 
     Args:
         path: torchreid's, torchvision's or this project's file, or a run's
-            folder, which stands for its ``checkpoints/selected.pth``.
+            folder; see :func:`checkpoint_file`.
         key: the config key that named it, for the message.
 
     Returns:
