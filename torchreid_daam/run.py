@@ -104,6 +104,7 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
         folder.open(training, cfg.model.resume)
         if folder.complete and getattr(job.engine, 'complete', False):
             logger.info('the run is complete: nothing is left to train')
+            add_selection(job.engine, folder)  # last.pth knows the last round
             folder.write_results()
         else:
             folder.begin()
