@@ -236,6 +236,25 @@ def test_a_complete_run_is_left_alone(whole, caplog):
     assert path.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize('best', (1, 2))
+def test_a_complete_run_keeps_the_round_it_chose(
+    choosing, tmp_path, monkeypatch, best
+):
+    """Its last checkpoint's final row is that of the last round."""
+    given = iter((0.5, 0.6 if best == 2 else 0.4))
+    score = 'torchreid_daam.labelling.health_score'
+    monkeypatch.setattr(score, lambda *_: next(given))
+    results = adapt(choosing)
+    (final,) = (r for r in results['rows'] if r['stage'] == 'final')
+    assert final['round'] == best
+    names = ('results.json', 'rounds.jsonl')
+    before = [(choosing.save_dir / name).read_bytes() for name in names]
+    choosing.model.resume = 'auto'
+    assert adapt(choosing) == results
+    after = [(choosing.save_dir / name).read_bytes() for name in names]
+    assert after == before
+
+
 def test_other_settings_or_labels_are_refused(whole, tmp_path, monkeypatch):
     cfg, _ = whole
     resumed = killed(cfg, tmp_path / 'log', monkeypatch)

@@ -20,7 +20,8 @@ from torchreid_daam.delivery.features import image_transform
 from torchreid_daam.delivery.looking import embeddings
 from torchreid_daam.delivery.records import last_labels
 from torchreid_daam.errors import InputError
-from torchreid_daam.model import DAAM, load_model
+from torchreid_daam.loading import load_model
+from torchreid_daam.model import DAAM
 from torchreid_daam.randomness import key_generator
 from torchreid_daam.runs.labels import LabelledFiles
 
