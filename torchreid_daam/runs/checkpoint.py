@@ -23,6 +23,7 @@ _STOCK_GLOBALS = (
     np.dtypes.Float32DType,
     np.dtypes.Float64DType,
 )
+_FORM = ('fused', 'foreach')
 
 
 @contextlib.contextmanager
@@ -168,16 +169,27 @@ def load_training_state(
     weights = state['state_dict']
     model.set_num_clusters(len(weights['classifier_t.weight']))
     model.load_state_dict(weights)
-    own = [
-        {name: group[name] for name in ('fused', 'foreach') if name in group}
-        for group in optimizer.param_groups
-    ]
-    optimizer.load_state_dict(state['optimizer'])
-    # How steps are computed belongs to the device, not to the run.
-    for group, kept in zip(optimizer.param_groups, own, strict=True):
-        group.update(kept)
+    optimizer.load_state_dict(_in_own_form(state['optimizer'], optimizer))
     if scheduler is not None:
         scheduler.load_state_dict(state['scheduler'])
+
+
+def _in_own_form(
+    state: Mapping[str, Any], optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """An optimiser's state, to be computed on as the optimiser does.
+
+    How steps are computed belongs to the device, not to the run. torch reads
+    it from the state to come: a fused kernel's count of steps has to lie
+    beside its parameter, on the GPU, others' on the CPU.
+    """
+    groups = [
+        {**there, **{name: own[name] for name in _FORM if name in own}}
+        for there, own in zip(
+            state['param_groups'], optimizer.param_groups, strict=True
+        )
+    ]
+    return {**state, 'param_groups': groups}
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
