@@ -3,6 +3,9 @@
 import contextlib
 import json
 import logging
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -336,6 +339,34 @@ def test_killed_while_a_round_ends(
     cfg.model.resume = 'auto'
     assert adapt(cfg) == expected
     assert_equal_runs(tmp_path / 'whole', tmp_path / 'parts')
+
+
+@pytest.mark.parametrize('name', ('selected.pth', 'step-000001-000000.pth'))
+@pytest.mark.parametrize('whole_file', (True, False))
+def test_killed_at_the_first_checkpoint(
+    whole, tmp_path, monkeypatch, name, whole_file
+):
+    """Nothing is there to go on from, but `checkpoints` is: a fresh start."""
+    cfg, results = whole
+    cfg = cfg.clone()
+    cfg.data.save_dir, cfg.model.resume = str(tmp_path / 'log'), 'auto'
+    original = os.replace
+
+    def replace(there, path):
+        if Path(path).name != name:
+            return original(there, path)
+        if whole_file:
+            original(there, path)
+        else:
+            # As a kill leaves it: the temporary file stays.
+            shutil.copy(there, Path(there).with_name(f'.{name}.0.tmp'))
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(os, 'replace', replace)
+        adapt(cfg)
+    assert adapt(cfg) == results
+    assert_equal_runs(cfg.save_dir, whole[0].save_dir)
 
 
 def test_a_folder_target_goes_on(tmp_path, monkeypatch):

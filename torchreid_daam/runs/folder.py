@@ -18,7 +18,11 @@ from torchreid_daam.runs.files import (
     write_json,
     write_text,
 )
-from torchreid_daam.runs.history import CheckpointHistory
+from torchreid_daam.runs.history import (
+    STOCK,
+    CheckpointHistory,
+    stock_checkpoints,
+)
 from torchreid_daam.runs.labels import (
     LabelledFiles,
     read_labels,
@@ -98,7 +102,7 @@ class RunFolder:
             if begun or (self.path / LOCK).exists():
                 self.prefix = 'test-'
             return
-        begun = begun or (self.path / 'model').is_dir()  # a stock engine's
+        begun = begun or (self.path / STOCK).is_dir()
         goes_on = self.path.resolve() in Path(resumed).resolve().parents
         if begun and not goes_on:
             self._check_free()
@@ -126,7 +130,9 @@ class RunFolder:
                 f'data.save_dir={self.path}: holds a run with other settings; '
                 'choose another folder, or move it away'
             )
-        if not self.complete:
+        # One that was killed before its first checkpoint may begin anew.
+        files = self.history.newest_first() or stock_checkpoints(self.path)
+        if files and not self.complete:
             raise InputError(
                 f'data.save_dir={self.path}: holds this run, unfinished; '
                 'model.resume auto goes on with it, or choose another folder'

@@ -1,6 +1,7 @@
 """The checkpoints of a run's folder: which there are and which stay."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from torchreid_daam.runs.files import beside
 
 LAST, SELECTED = 'last.pth', 'selected.pth'
 EARLIER = 'step-*.pth'
+# Where torchreid's engines write theirs.
+STOCK = 'model'
 
 
 class CheckpointHistory:
@@ -86,6 +89,16 @@ class CheckpointHistory:
             stay += [path for path in behind if path.name == kept]
         for path in {*ahead, *behind}.difference(stay):
             path.unlink(missing_ok=True)
+
+
+def stock_checkpoints(run: Path) -> list[Path]:
+    """Those of torchreid's engines in a run's folder, the newest first."""
+    numbered = {
+        int(match[1]): path
+        for path in (run / STOCK).glob('model.pth.tar-*')
+        if (match := re.search(r'-(\d+)$', path.name))
+    }
+    return [numbered[epoch] for epoch in sorted(numbered, reverse=True)]
 
 
 def _replace_by_link(path: Path, name: Path) -> None:

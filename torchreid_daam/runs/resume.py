@@ -1,7 +1,6 @@
 """What a run goes on from: finding a checkpoint, and whether it fits."""
 
 import logging
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,11 @@ from torchreid_daam.config.values import RESUME_KEYS
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.checkpoint import FORMAT, read_checkpoint
 from torchreid_daam.runs.folder import CHECKPOINTS
-from torchreid_daam.runs.history import SELECTED, CheckpointHistory
+from torchreid_daam.runs.history import (
+    SELECTED,
+    CheckpointHistory,
+    stock_checkpoints,
+)
 
 logger = logging.getLogger('torchreid_daam')
 KEY = 'model.resume'
@@ -41,7 +44,7 @@ def find_checkpoint(
         return str(folder)
     if test and not stock:
         return str(folder / CHECKPOINTS / SELECTED)
-    files = _stock_files(folder) if stock else _own_files(folder)
+    files = stock_checkpoints(folder) if stock else _own_files(folder)
     broken = None
     for path in files:
         try:
@@ -68,15 +71,6 @@ def _own_files(folder: Path) -> list[Path]:
     return CheckpointHistory(
         below if below.is_dir() else folder
     ).newest_first()
-
-
-def _stock_files(folder: Path) -> list[Path]:
-    numbered = {
-        int(match[1]): path
-        for path in (folder / 'model').glob('model.pth.tar-*')
-        if (match := re.search(r'-(\d+)$', path.name))
-    }
-    return [numbered[epoch] for epoch in sorted(numbered, reverse=True)]
 
 
 def check_origin(
