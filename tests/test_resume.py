@@ -239,6 +239,18 @@ def test_a_complete_run_is_left_alone(whole, caplog):
     assert path.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize('rule', ('health', 'target_map'))
+def test_a_complete_run_keeps_its_choice(tmp_path, rule):
+    """Rows and notes that are made after the last checkpoint."""
+    cfg = tiny_config(tmp_path)
+    cfg.train.rounds, cfg.train.select = 2, rule
+    result = adapt(cfg)
+    before = {p: p.read_bytes() for p in cfg.save_dir.glob('*.json*')}
+    cfg.model.resume = 'auto'
+    assert adapt(cfg) == result
+    assert {p: p.read_bytes() for p in cfg.save_dir.glob('*.json*')} == before
+
+
 def test_other_settings_or_labels_are_refused(whole, tmp_path, monkeypatch):
     cfg, _ = whole
     resumed = killed(cfg, tmp_path / 'log', monkeypatch)

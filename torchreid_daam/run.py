@@ -104,12 +104,12 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
         folder.open(training, cfg.model.resume)
         if folder.complete and getattr(job.engine, 'complete', False):
             logger.info('the run is complete: nothing is left to train')
-            folder.write_results()
+            folder.read_results()
         else:
             folder.begin()
             folder.write_settings(_repeatable(job.cfg).dump())
             _scan(job)
-            with _told(folder.history):
+            with _told(folder):
                 _run(job)
             folder.write_results()
             digests = {k: v for k, v in folder.origin.items() if k != 'config'}
@@ -158,21 +158,21 @@ def _repeatable(cfg: CN) -> CN:
 
 
 @contextlib.contextmanager
-def _told(history: CheckpointHistory) -> Iterator[None]:
+def _told(folder: RunFolder) -> Iterator[None]:
     """What ends a run also says which checkpoint there is."""
     try:
         yield
     except InputError as error:
-        raise InputError(f'{error}; {history.told()}') from None
+        raise InputError(f'{error}; {folder.told()}') from None
     except OSError as error:
         if error.errno is None:
             raise
-        message = f'{system_message(error)}; {history.told()}'
+        message = f'{system_message(error)}; {folder.told()}'
         raise RunFailed(message) from None
     except RuntimeError as error:
         if not (isinstance(error, RunFailed) or worker_died(error)):
             raise
-        message = f'{plain_message(error)}; {history.told()}'
+        message = f'{plain_message(error)}; {folder.told()}'
         raise RunFailed(message) from None
 
 

@@ -12,7 +12,7 @@ from torchreid_daam.config import (
     merge_file,
 )
 from torchreid_daam.data.seeded import relative_path
-from torchreid_daam.errors import InputError
+from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.runs.files import (
     remove_leftovers,
     write_json,
@@ -31,7 +31,7 @@ from torchreid_daam.runs.labels import (
 from torchreid_daam.runs.lock import LOCK
 from torchreid_daam.runs.results import Results
 
-CHECKPOINTS = 'checkpoints'
+CHECKPOINTS, RESULTS = 'checkpoints', 'results.json'
 # Written when all is done.
 COMPLETE = 'run.json'
 
@@ -80,7 +80,7 @@ class RunFolder:
 
     def write_results(self) -> None:
         """Writes ``results.json``."""
-        write_json(self._named('results.json'), self.results.as_dict())
+        write_json(self._named(RESULTS), self.results.as_dict())
 
     def open(self, training: bool, resumed: str = '') -> None:
         """Begins to write, without losing what an earlier run left there.
@@ -115,7 +115,32 @@ class RunFolder:
     @property
     def complete(self) -> bool:
         """Whether a run has written all that it writes."""
-        return (self.path / COMPLETE).is_file()
+        names = (COMPLETE, RESULTS)
+        return all((self.path / name).is_file() for name in names)
+
+    def read_results(self) -> None:
+        """Takes the rows of a complete run as they are.
+
+        Raises:
+            InputError: if ``results.json`` can't be read.
+        """
+        path = self.path / RESULTS
+        try:
+            self.results.take(json.loads(path.read_text(encoding='utf-8')))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f'{path}: no readable results ({one_line(error)[:120]}); '
+                'without this file the run ends once more'
+            ) from None
+
+    def checkpoints(self) -> list[Path]:
+        """What the run may be resumed from, the newest first."""
+        return self.history.newest_first() or stock_checkpoints(self.path)
+
+    def told(self) -> str:
+        """Where the newest one is, as words for a message."""
+        files = self.checkpoints()
+        return f'last checkpoint: {files[0]}' if files else 'no checkpoint yet'
 
     def _check_free(self) -> None:
         settings = self.path / 'config.yaml'
@@ -131,8 +156,7 @@ class RunFolder:
                 'choose another folder, or move it away'
             )
         # One that was killed before its first checkpoint may begin anew.
-        files = self.history.newest_first() or stock_checkpoints(self.path)
-        if files and not self.complete:
+        if self.checkpoints() and not self.complete:
             raise InputError(
                 f'data.save_dir={self.path}: holds this run, unfinished; '
                 'model.resume auto goes on with it, or choose another folder'
