@@ -87,6 +87,8 @@ def test_checkpoints_carry_where_they_come_from(tmp_path):
     folder.write_selected(state)
     for name in ('last', 'selected'):
         read = torch.load(tmp_path / 'checkpoints' / f'{name}.pth')
+        [part] = read.pop('parts')
+        assert list(part) == ['started', 'seconds']
         assert read == {**state, 'origin': {'source': 'abc'}}
 
 

@@ -29,6 +29,7 @@ from torchreid_daam.runs.labels import (
     write_labels,
 )
 from torchreid_daam.runs.lock import LOCK
+from torchreid_daam.runs.parts import Parts
 from torchreid_daam.runs.results import Results
 
 CHECKPOINTS, RESULTS = 'checkpoints', 'results.json'
@@ -58,6 +59,9 @@ class RunFolder:
         self.results = results or Results()
         self.history = history or CheckpointHistory(self.path / CHECKPOINTS)
         self.origin: dict[str, Any] = {}
+        self.parts = Parts()
+        # Where a resumed run has written until now.
+        self.earlier = self.path
         self.prefix = ''
         self._rounds: dict[int, dict[str, Any]] = {}
 
@@ -182,9 +186,10 @@ class RunFolder:
     ) -> None:
         """Writes ``pseudo_labels/round-<r>.npz``, by relative image path."""
         names = self.names(paths)
-        write_labels(self._labels_file(round_), names, cameras, labels)
+        write_labels(self.labels_file(round_), names, cameras, labels)
 
-    def _labels_file(self, round_: int) -> Path:
+    def labels_file(self, round_: int) -> Path:
+        """Where :meth:`write_labels` writes."""
         return self.path / 'pseudo_labels' / f'round-{round_}.npz'
 
     def write_round(self, round_: int, figures: Mapping[str, Any]) -> None:
@@ -196,6 +201,12 @@ class RunFolder:
             self.keep_rounds(round_ - 1)
         entry = self._rounds.setdefault(round_, {'round': round_})
         entry.update(figures)
+        self.write_rounds()
+
+    def write_rounds(self) -> None:
+        """Writes the lines that are known; none, no file."""
+        if not self._rounds:
+            return
         lines = [json.dumps(self._rounds[r]) for r in sorted(self._rounds)]
         write_text(self.path / 'rounds.jsonl', '\n'.join(lines) + '\n')
 
@@ -204,7 +215,7 @@ class RunFolder:
 
         Those after it are of rounds that a resumed run trains again.
         """
-        path = self.path / 'rounds.jsonl'
+        path = self.earlier / 'rounds.jsonl'
         if not path.is_file():
             return
         for line in path.read_text(encoding='utf-8').splitlines():
@@ -223,12 +234,16 @@ class RunFolder:
         Raises:
             InputError: if the file is missing or damaged.
         """
-        return read_labels(self._labels_file(round_))
+        return read_labels(self.labels_file(round_))
 
     def write_checkpoint(self, state: Mapping) -> None:
         """Writes a checkpoint that the run can go on from."""
-        self.history.write({**state, 'origin': self.origin})
+        self.history.write(self._signed(state))
 
     def write_selected(self, state: Mapping) -> None:
         """Writes ``checkpoints/selected.pth``, the model to use."""
-        self.history.write_selected({**state, 'origin': self.origin})
+        self.history.write_selected(self._signed(state))
+
+    def _signed(self, state: Mapping) -> dict[str, Any]:
+        parts = self.parts.as_list()
+        return {**state, 'origin': self.origin, 'parts': parts}
