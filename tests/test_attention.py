@@ -19,7 +19,8 @@ SIZES = [(8, 4), (7, 5), (1, 1), (1, 4), (5, 1), (2, 3)]
 
 def make(channels=6, reduction=2, gate='sigmoid', dtype=torch.float64, seed=0):
     torch.manual_seed(seed)
-    return DomainAdaptiveAttention(channels, reduction, gate).to(dtype)
+    attention = DomainAdaptiveAttention(channels, reduction, gate, 'random')
+    return attention.to(dtype)
 
 
 def maps(n=2, c=6, h=8, w=4, dtype=torch.float64, seed=1):
@@ -45,9 +46,10 @@ def naive_spatial(module, f):
         for j in range(cols):
             for di in range(3):
                 for dj in range(3):
-                    y, x = 2 * i + di - 1, 2 * j + dj - 1
-                    if 0 <= y < h and 0 <= x < w:
-                        small[i][j] += kernel[di, dj] * mean[y][x]
+                    # Beyond its border the map goes on as it ends there.
+                    y = min(max(2 * i + di - 1, 0), h - 1)
+                    x = min(max(2 * j + dj - 1, 0), w - 1)
+                    small[i][j] += kernel[di, dj] * mean[y][x]
     scale, bias = module.scale.weight.item(), module.scale.bias.item()
 
     def at(i, j):
@@ -217,12 +219,43 @@ def test_spatial_attention_is_one_map_and_small():
     assert sum(p.numel() for p in module.parameters()) == 12
 
 
+def test_a_neutral_start_prefers_nothing():
+    f = maps()
+    a = DomainAdaptiveAttention(6, 2).double()(f)
+    assert torch.equal(a, torch.full_like(f, 0.25))
+
+
+def test_a_neutral_start_is_left_by_every_parameter():
+    # Zeros behind zeros would pass no gradient; a second step shows them.
+    attention = DomainAdaptiveAttention(6, 2).double()
+    before = [p.detach().clone() for p in attention.parameters()]
+    optimizer = torch.optim.SGD(attention.parameters(), lr=1.0)
+    goal = maps(seed=2).sigmoid()
+    for _ in range(2):
+        optimizer.zero_grad()
+        (attention(maps()) - goal).square().sum().backward()
+        optimizer.step()
+    for old, new in zip(before, attention.parameters(), strict=True):
+        assert not torch.equal(old, new)
+
+
+@pytest.mark.parametrize('gate', [g for g in GATES if g != 'sigmoid'])
+def test_gates_that_would_start_dead_start_at_random(gate):
+    torch.manual_seed(0)
+    neutral = DomainAdaptiveAttention(6, 2, gate).state_dict()
+    torch.manual_seed(0)
+    random = DomainAdaptiveAttention(6, 2, gate, 'random').state_dict()
+    for name, value in random.items():
+        assert torch.equal(neutral[name], value)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
         ({'channels': 0}, 'channels=0 is less than 1'),
         ({'channels': 8, 'reduction': 0}, 'reduction=0 is less than 1'),
         ({'channels': 8, 'gate': 'tanh'}, "gate='tanh' is not one of sigmoid"),
+        ({'channels': 8, 'init': 'zero'}, "attention_init='zero' is not one"),
     ],
 )
 def test_bad_arguments(arguments, message):

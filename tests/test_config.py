@@ -63,6 +63,7 @@ OURS = {
     'model.daam.attention': 'residual',
     'model.daam.dsp_branch': True,
     'model.daam.gate': 'sigmoid',
+    'model.daam.attention_init': 'neutral',
     'model.last_stride': 0,
     'model.backbone_weights': '',
     'loss.name': 'daam',

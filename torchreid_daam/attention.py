@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torchreid_daam.errors import check_choice
 
 GATES = ('sigmoid', 'relu_sigmoid', 'literal', 'harmonious')
+INITS = ('neutral', 'random')
 
 
 def split(
@@ -45,7 +46,11 @@ class SpatialAttention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(1, 1, kernel_size=3, stride=2, padding=1)
+        # Zeros outside the map would make its first row and column look
+        # quiet, and not its last ones when a side is even.
+        self.conv = nn.Conv2d(
+            1, 1, kernel_size=3, stride=2, padding=1, padding_mode='replicate'
+        )
         self.scale = nn.Conv2d(1, 1, kernel_size=1)
 
     def forward(self, f: torch.Tensor) -> torch.Tensor:
@@ -111,22 +116,44 @@ class DomainAdaptiveAttention(nn.Module):
         channels: C.
         reduction: r of Eq. (4). Config key ``model.daam.reduction``.
         gate: one of ``GATES``. Config key ``model.daam.gate``.
+        init: one of ``INITS``; the paper is silent. With ``neutral`` and the
+            gate ``sigmoid`` A starts as 1/4 everywhere. Config key
+            ``model.daam.attention_init``.
 
     Raises:
         ValueError: if ``channels`` or ``reduction`` is less than 1, or
-            ``gate`` is unknown.
+            ``gate`` or ``init`` is unknown.
     """
 
     def __init__(
-        self, channels: int, reduction: int = 16, gate: str = 'sigmoid'
+        self,
+        channels: int,
+        reduction: int = 16,
+        gate: str = 'sigmoid',
+        init: str = 'neutral',
     ) -> None:
         super().__init__()
         check_choice('gate', gate, GATES)
+        check_choice('attention_init', init, INITS)
         self.gate = gate
         self.spatial = SpatialAttention()
         self.channel = ChannelAttention(channels, reduction)
         if gate == 'harmonious':
             self.mix = nn.Conv2d(channels, channels, kernel_size=1)
+        # A ReLU or a product of both factors at zero would pass no gradient.
+        if init == 'neutral' and gate == 'sigmoid':
+            self._start_neutral()
+
+    def _start_neutral(self) -> None:
+        # S hangs on one kernel and one factor. Drawn at random, they prefer
+        # one side of the map, or its quiet places, before anything is
+        # learned, and keep to it. A local mean of factor 0 has no side, and
+        # the sign of the factor is learned.
+        nn.init.constant_(self.spatial.conv.weight, 1 / 9)
+        nn.init.zeros_(self.spatial.conv.bias)
+        nn.init.zeros_(self.spatial.scale.weight)
+        nn.init.zeros_(self.spatial.scale.bias)
+        nn.init.zeros_(self.channel.w1.weight)
 
     def forward(self, f: torch.Tensor) -> torch.Tensor:
         s, c = self.spatial(f), self.channel(f)

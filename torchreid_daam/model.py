@@ -60,6 +60,7 @@ class DAAM(nn.Module):
             branch its own (IA in Table 3); ``none`` feeds both the plain map.
         dsp_branch: whether the domain-specific branch exists.
         gate: how A is made from its two parts; see ``attention.GATES``.
+        attention_init: how A starts; see ``attention.INITS``.
         last_stride: 1 doubles the side of the map (ResNet family).
         nominal_head: whether the head of Eq. 5 exists.
         seed: initial weights are drawn by (seed, module name); None takes
@@ -83,6 +84,7 @@ class DAAM(nn.Module):
         attention: str = 'residual',
         dsp_branch: bool = True,
         gate: str = 'sigmoid',
+        attention_init: str = 'neutral',
         last_stride: int = 0,
         nominal_head: bool = True,
         seed: int | None = None,
@@ -119,7 +121,14 @@ class DAAM(nn.Module):
             if attention == 'independent' and dsp_branch:
                 parts.append('attention_dsp')
             for part in parts:
-                add(part, DomainAdaptiveAttention, channels, reduction, gate)
+                add(
+                    part,
+                    DomainAdaptiveAttention,
+                    channels,
+                    reduction,
+                    gate,
+                    attention_init,
+                )
         add('branch_dsh', _branch, channels, embed_dim)
         if dsp_branch:
             add('branch_dsp', _branch, channels, embed_dim)

@@ -65,6 +65,7 @@ def model_kwargs(cfg: CN) -> dict[str, Any]:
         'attention': cfg.model.daam.attention,
         'dsp_branch': cfg.model.daam.dsp_branch,
         'gate': cfg.model.daam.gate,
+        'attention_init': cfg.model.daam.attention_init,
         'nominal_head': cfg.loss.daam.domain_loss in ('occ', 'grl'),
         'seed': cfg.train.seed,
     }

@@ -28,6 +28,7 @@ def get_default_config() -> CN:
     cfg.model.daam.attention = 'residual'  # residual, independent or none
     cfg.model.daam.dsp_branch = True  # the domain-specific branch
     cfg.model.daam.gate = 'sigmoid'  # how A is made (Eq. 3, 4)
+    cfg.model.daam.attention_init = 'neutral'  # A of 1/4; or random
 
     cfg.data = CN()
     cfg.data.type = 'image'  # image only

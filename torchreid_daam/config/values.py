@@ -16,6 +16,7 @@ CHOICES: dict[str, tuple] = {
     'model.last_stride': (0, 1),
     'model.daam.attention': ('residual', 'independent', 'none'),
     'model.daam.gate': ('sigmoid', 'relu_sigmoid', 'literal', 'harmonious'),
+    'model.daam.attention_init': ('neutral', 'random'),
     'data.type': ('image',),
     'data.cache': ('none', 'ram'),
     'data.on_bad_image': ('stop', 'skip'),

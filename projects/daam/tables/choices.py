@@ -80,6 +80,11 @@ def choices(cfg: CN) -> list[Row]:
         one('literal_gate', 'gate literal', model__daam__gate='literal'),
         one('ha_gate', 'gate harmonious', model__daam__gate='harmonious'),
         one(
+            'random_attention',
+            'attention starts at random',
+            model__daam__attention_init='random',
+        ),
+        one(
             'raw_kmeans',
             'k-means on raw f_sh',
             **{labels + 'normalize': False},
