@@ -8,6 +8,7 @@ from typing import Any
 
 import torchreid
 from torch import nn
+from torch.utils.tensorboard import SummaryWriter
 from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
@@ -142,7 +143,13 @@ def run_stock(
 ) -> None:
     """A stock engine's run; its last test becomes the rows."""
     # Where only the last test is left: the file after it has this number.
-    engine.epoch = options['start_epoch'] - 1
+    start = options['start_epoch']
+    engine.epoch = start - 1
+    if not options['test_only']:
+        # What an earlier process logged after that is not shown.
+        engine.writer = SummaryWriter(
+            options['save_dir'], purge_step=start * len(engine.train_loader)
+        )
     recorder = recorded_ranks(cfg.test.evaluator)
     with registry.single_reads(), recorder as collected:
         engine.run(**options)

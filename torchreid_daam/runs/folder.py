@@ -60,6 +60,8 @@ class RunFolder:
         self.history = history or CheckpointHistory(self.path / CHECKPOINTS)
         self.origin: dict[str, Any] = {}
         self.parts = Parts()
+        # TensorBoard's writer, while a run is under way.
+        self.events: Any = None
         # Where a resumed run has written until now.
         self.earlier = self.path
         self.prefix = ''
@@ -237,7 +239,12 @@ class RunFolder:
         return read_labels(self.labels_file(round_))
 
     def write_checkpoint(self, state: Mapping) -> None:
-        """Writes a checkpoint that the run can go on from."""
+        """Writes a checkpoint that the run can go on from.
+
+        What was logged until then comes before it.
+        """
+        if self.events is not None:
+            self.events.flush()
         self.history.write(self._signed(state))
 
     def write_selected(self, state: Mapping) -> None:
