@@ -35,7 +35,9 @@ LEVELS = {
     'cluster_search': 1,
     'labelling': 1,
     'recipe': 0,
+    'record': 0,
     'model': 1,
+    'loading': 1,
     'data.folder': 1,
     'data.scan': 1,
     'data.synthetic': 1,
@@ -78,8 +80,8 @@ OPEN = (
 )
 # The engine, and what it is made of, know no network and no method.
 FORBIDDEN = {
-    'engine': ('model', 'recipe'),
-    'labelling': ('model', 'recipe'),
+    'engine': ('model', 'loading', 'recipe'),
+    'labelling': ('model', 'loading', 'recipe'),
     'step': ('recipe',),
 }
 MAY_PRINT = ('run', 'cli', 'commands', 'plan')

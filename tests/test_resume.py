@@ -239,16 +239,34 @@ def test_a_complete_run_is_left_alone(whole, caplog):
     assert path.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize('rule', ('health', 'target_map'))
-def test_a_complete_run_keeps_its_choice(tmp_path, rule):
-    """Rows and notes that are made after the last checkpoint."""
+def test_a_complete_run_keeps_its_notes(tmp_path):
+    """They are made after the last checkpoint."""
     cfg = tiny_config(tmp_path)
-    cfg.train.rounds, cfg.train.select = 2, rule
+    cfg.train.rounds, cfg.train.select = 2, 'target_map'
     result = adapt(cfg)
     before = {p: p.read_bytes() for p in cfg.save_dir.glob('*.json*')}
     cfg.model.resume = 'auto'
     assert adapt(cfg) == result
     assert {p: p.read_bytes() for p in cfg.save_dir.glob('*.json*')} == before
+
+
+@pytest.mark.parametrize('best', (1, 2))
+def test_a_complete_run_keeps_the_round_it_chose(
+    choosing, tmp_path, monkeypatch, best
+):
+    """Its last checkpoint's final row is that of the last round."""
+    given = iter((0.5, 0.6 if best == 2 else 0.4))
+    score = 'torchreid_daam.labelling.health_score'
+    monkeypatch.setattr(score, lambda *_: next(given))
+    results = adapt(choosing)
+    (final,) = (r for r in results['rows'] if r['stage'] == 'final')
+    assert final['round'] == best
+    names = ('results.json', 'rounds.jsonl')
+    before = [(choosing.save_dir / name).read_bytes() for name in names]
+    choosing.model.resume = 'auto'
+    assert adapt(choosing) == results
+    after = [(choosing.save_dir / name).read_bytes() for name in names]
+    assert after == before
 
 
 def test_other_settings_or_labels_are_refused(whole, tmp_path, monkeypatch):

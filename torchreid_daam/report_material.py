@@ -18,7 +18,8 @@ from torchreid_daam.data.reading import read_image
 from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.delivery.features import image_transform
 from torchreid_daam.errors import InputError
-from torchreid_daam.model import DAAM, load_model
+from torchreid_daam.loading import load_model
+from torchreid_daam.model import DAAM
 
 THUMB = 128
 

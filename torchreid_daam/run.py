@@ -49,8 +49,8 @@ from torchreid_daam.errors import (
 from torchreid_daam.evaluation.probe import Observer
 from torchreid_daam.evaluation.selection import Selector
 from torchreid_daam.guards import GuardedLabeller, StepGuard
+from torchreid_daam.loading import load_weights
 from torchreid_daam.losses import DAAMLoss
-from torchreid_daam.model import load_weights
 from torchreid_daam.optim import build_restart_scheduler, fused
 from torchreid_daam.outcome import add_oracle, add_selection, tables
 from torchreid_daam.preflight import scan

@@ -31,7 +31,7 @@ from torchreid_daam.evaluation.calibration import (
     confident,
     cross_camera_pairs,
 )
-from torchreid_daam.model import load_model
+from torchreid_daam.loading import load_model
 from torchreid_daam.randomness import key_generator
 from torchreid_daam.runs.checkpoint import checkpoint_file
 from torchreid_daam.runs.files import write_json, write_text
