@@ -10,6 +10,7 @@ from torchreid_daam import ImageDAAMEngine, build_daam
 from torchreid_daam.data import synthetic
 from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.pseudo_labels import KMeansLabeller
+from torchreid_daam.runs.checkpoint import unwrapped
 from torchreid_daam.runs.folder import RunFolder
 
 SEED = 3
@@ -33,7 +34,9 @@ def make_datamanager(root, workers=0, batch_size=8):
         )
 
 
-def make_engine(root, save_dir, workers=0, kind=ImageDAAMEngine, **options):
+def make_engine(
+    root, save_dir, workers=0, kind=ImageDAAMEngine, wrapped=False, **options
+):
     datamanager = make_datamanager(root, workers)
     model = build_daam(
         'resnet_tiny',
@@ -42,6 +45,8 @@ def make_engine(root, save_dir, workers=0, kind=ImageDAAMEngine, **options):
         pretrained=False,
         seed=SEED,
     )
+    if wrapped:  # without a GPU it hands everything on to the model inside
+        model = torch.nn.DataParallel(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda e: 1.0)
     options = {
@@ -66,7 +71,8 @@ def make_engine(root, save_dir, workers=0, kind=ImageDAAMEngine, **options):
 
 def run(engine, save_dir, **options):
     engine.run(save_dir=str(save_dir), print_freq=1000, **options)
-    return {k: v.clone() for k, v in engine.model.state_dict().items()}
+    model = unwrapped(engine.model)
+    return {k: v.clone() for k, v in model.state_dict().items()}
 
 
 def assert_same_bits(first, second):

@@ -181,6 +181,19 @@ def test_a_model_that_draws_in_a_step(root, tmp_path):
     assert_same_bits(weights, whole)
 
 
+@pytest.mark.parametrize('before', (True, False))
+def test_with_and_without_dataparallel(root, tmp_path, reference, before):
+    engine = make_engine(root, tmp_path, wrapped=before)
+    killed_at(engine, 'forward_backward', 40)
+    with pytest.raises(Killed):
+        run(engine, tmp_path)
+    names = last(tmp_path)['state_dict']
+    assert not any(name.startswith('module.') for name in names)
+    weights, again = go_on(root, tmp_path, wrapped=not before)
+    assert_same_bits(weights, reference[0])
+    assert again.folder.results.rows == reference[1]
+
+
 def test_without_adapt_bn(root, tmp_path):
     whole = make_engine(root, tmp_path / 'whole', adapt_bn=False)
     expected = run(whole, tmp_path / 'whole')

@@ -68,6 +68,7 @@ from torchreid_daam.runs.environment import describe, digest, footer
 from torchreid_daam.runs.folder import CHECKPOINTS, RunFolder
 from torchreid_daam.runs.history import CheckpointHistory
 from torchreid_daam.runs.lock import owned
+from torchreid_daam.runs.moving import bring_along, folder_of
 from torchreid_daam.runs.results import Results
 from torchreid_daam.runs.resume import check_origin
 from torchreid_daam.stock import build_stock_engine, run_stock
@@ -106,20 +107,24 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
     with owned(cfg.data.save_dir, 'data.save_dir') if training else _nobody():
         job = _prepared(cfg, **seats)
         folder = job.folder
+        folder.parts.started = started
         folder.open(training, cfg.model.resume)
         if folder.complete and getattr(job.engine, 'complete', False):
             logger.info('the run is complete: nothing is left to train')
-            add_selection(job.engine, folder)  # last.pth knows the last round
-            folder.write_results()
+            folder.read_results()
         else:
             folder.begin()
             folder.write_settings(_repeatable(job.cfg).dump())
+            if cfg.model.resume and cfg.loss.name == 'daam' and training:
+                bring_along(cfg.model.resume, folder)
             _scan(job)
-            with _told(folder.history):
+            with _told(folder):
                 _run(job)
             folder.write_results()
             digests = {k: v for k, v in folder.origin.items() if k != 'config'}
-            folder.write_environment(describe(started, device, digests))
+            folder.write_environment(
+                describe(folder.parts.as_list(), device, digests)
+            )
     parts = [tables(folder), footer(started, device)]
     print('\n' + '\n\n'.join(filter(None, parts)))
     if cfg.report and training:
@@ -173,21 +178,21 @@ def _repeatable(cfg: CN) -> CN:
 
 
 @contextlib.contextmanager
-def _told(history: CheckpointHistory) -> Iterator[None]:
+def _told(folder: RunFolder) -> Iterator[None]:
     """What ends a run also says which checkpoint there is."""
     try:
         yield
     except InputError as error:
-        raise InputError(f'{error}; {history.told()}') from None
+        raise InputError(f'{error}; {folder.told()}') from None
     except OSError as error:
         if error.errno is None:
             raise
-        message = f'{system_message(error)}; {history.told()}'
+        message = f'{system_message(error)}; {folder.told()}'
         raise RunFailed(message) from None
     except RuntimeError as error:
         if not (isinstance(error, RunFailed) or worker_died(error)):
             raise
-        message = f'{plain_message(error)}; {history.told()}'
+        message = f'{plain_message(error)}; {folder.told()}'
         raise RunFailed(message) from None
 
 
@@ -320,6 +325,8 @@ def _daam_engine(
     elif path:
         state = read_checkpoint(path, 'model.resume')
         check_origin(path, state, folder.origin)
+        folder.earlier = folder_of(path)
+        folder.parts.earlier = list(state.get('parts', []))
         with fitting(path):
             start_epoch = engine.resume(state)
     return engine, start_epoch

@@ -80,15 +80,14 @@ def read_terms(run: Path) -> dict[str, list[tuple[int, float]]]:
     """
     if not list(run.glob('events.out.tfevents.*')):
         raise InputError('events.out.tfevents.*: not there')
-    events = EventAccumulator(
-        str(run), size_guidance={'scalars': 0}, purge_orphaned_data=False
-    )
+    # What was trained again after a kill is left out where it came first.
+    events = EventAccumulator(str(run), size_guidance={'scalars': 0})
     events.Reload()
     tags = [t for t in events.Tags()['scalars'] if t.startswith('Train/')]
     found = {tag.partition('/')[2]: events.Scalars(tag) for tag in tags}
-    # torchreid numbers batches by epoch and the epoch's length, which is
-    # another one in rounds: so numbers come twice. A batch writes its time
-    # first; by the clock each term finds its batch.
+    # torchreid's own writer numbers batches by epoch and the epoch's length,
+    # which may be another one later: so numbers come twice. A batch writes
+    # its time first; by the clock each term finds its batch.
     clock = sorted(e.wall_time for e in found.get('time', ()))
     terms = {
         name: [

@@ -92,9 +92,26 @@ def check_origin(
             f'(format {state.get("format")}, {FORMAT} expected); its weights '
             'may serve as model.load_weights'
         )
-    there = dict(state['origin'])
-    config, own = there.pop('config', {}), dict(origin)
-    settings = own.pop('config')
+    check_same(path, state['origin'], origin)
+    _check_rounds(
+        path, state, state['origin'].get('config', {}), origin['config']
+    )
+
+
+def check_same(
+    path: str, there: Mapping[str, Any], origin: Mapping[str, Any]
+) -> None:
+    """Checks settings and digests alone.
+
+    Args:
+        path: the checkpoint, for the message.
+        there: what it says that it comes from.
+        origin: as for :func:`check_origin`.
+
+    Raises:
+        InputError: naming the keys that differ.
+    """
+    config, settings = there.get('config', {}), origin['config']
     fixed = (config.keys() | settings.keys()) - set(RESUME_KEYS)
     differ = sorted(k for k in fixed if config.get(k) != settings.get(k))
     if differ:
@@ -106,13 +123,12 @@ def check_origin(
         raise InputError(
             f'{KEY}={path}: that run had other settings: {shown}{more}'
         )
-    for name, value in own.items():
-        if there.get(name) != value:
+    for name in origin.keys() - {'config'}:
+        if there.get(name) != origin[name]:
             raise InputError(
                 f'{KEY}={path}: that run had other {name}; files or labels '
                 'below data.root have changed'
             )
-    _check_rounds(path, state, config, settings)
 
 
 def _check_rounds(
