@@ -276,7 +276,7 @@ def _prepared(
             *parts, labeller or build_labeller, engine_class, tracklets
         )
     else:
-        engine, start_epoch = build_stock_engine(cfg, datamanager, model)
+        engine, start_epoch = build_stock_engine(*parts)
     return Job(cfg, datamanager, engine, folder, start_epoch, lists)
 
 

@@ -58,7 +58,7 @@ def build_plain_model(cfg: CN, num_classes: int) -> nn.Module:
 
 
 def build_stock_engine(
-    cfg: CN, datamanager: Any, model: nn.Module
+    cfg: CN, datamanager: Any, model: nn.Module, folder: RunFolder
 ) -> tuple[Any, int]:
     """Engine of ``loss.name``, and the epoch it starts at."""
     optimizer = torchreid.optim.build_optimizer(model, **optimizer_kwargs(cfg))
