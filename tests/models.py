@@ -1,10 +1,8 @@
 """Small models, and what tests do with their weights."""
 
-import pytest
 import torch
 
 from torchreid_daam import build_daam
-from torchreid_daam.errors import InputError
 from torchreid_daam.runs.checkpoint import save_checkpoint
 
 SMALL = {'embed_dim': 6, 'reduction': 4, 'seed': 0}
@@ -50,11 +48,3 @@ def shuffled(model):
 def saved(model, path, **more):
     save_checkpoint(path, {'state_dict': model.state_dict(), **more})
     return str(path)
-
-
-def refusal(call, *args):
-    with pytest.raises(InputError) as caught:
-        call(*args)
-    text = str(caught.value)
-    assert len(text.splitlines()) == 1
-    return text

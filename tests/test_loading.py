@@ -10,11 +10,11 @@ from models import (
     equal,
     images,
     make,
-    refusal,
     saved,
     shuffled,
     weights,
 )
+from refusals import refused
 from torchreid_daam import build_daam, load_model
 from torchreid_daam.loading import load_weights
 from torchreid_daam.record import RECORD_LENGTH
@@ -59,10 +59,10 @@ def test_load_model_keeps_the_last_stride(tmp_path):
 
 def test_load_model_refuses_other_files(tmp_path):
     path = saved(nn.Linear(2, 2), tmp_path / 'x.pth')
-    text = refusal(load_model, path)
+    text = refused(load_model, path)
     assert 'no record of a DAAM model' in text
     assert 'model.backbone_weights' in text
-    assert 'no such file' in refusal(load_model, str(tmp_path / 'gone'))
+    assert 'no such file' in refused(load_model, str(tmp_path / 'gone'))
 
 
 def test_load_model_refuses_a_later_format(tmp_path):
@@ -73,7 +73,7 @@ def test_load_model_refuses_a_later_format(tmp_path):
         [*text.ljust(RECORD_LENGTH)], dtype=torch.uint8
     )
     save_checkpoint(tmp_path / 'x.pth', state)
-    assert 'format' in refusal(load_model, str(tmp_path / 'x.pth'))
+    assert 'format' in refused(load_model, str(tmp_path / 'x.pth'))
 
 
 def test_dataparallel_on_the_cpu(tmp_path):
@@ -125,7 +125,7 @@ def test_load_weights_of_a_stock_engines_model(tmp_path):
 def test_load_weights_refuses_a_plain_backbone(tmp_path):
     backbone = torchreid.models.build_model('resnet18', 2, pretrained=False)
     path = saved(backbone, tmp_path / 'x.pth')
-    text = refusal(load_weights, make(), path, 'model.load_weights')
+    text = refused(load_weights, make(), path, 'model.load_weights')
     assert text.startswith(f'model.load_weights={path}: not a *_daam')
     assert 'model.backbone_weights' in text and 'pretrain_epoch' in text
 
@@ -135,5 +135,5 @@ def test_load_weights_names_what_is_missing(tmp_path):
     del state['branch_dsh.fc.weight']
     save_checkpoint(tmp_path / 'x.pth', state)
     path = str(tmp_path / 'x.pth')
-    text = refusal(load_weights, make(), path, 'model.load_weights')
+    text = refused(load_weights, make(), path, 'model.load_weights')
     assert 'branch_dsh.fc.weight' in text

@@ -10,10 +10,10 @@ from models import (
     SMALL,
     equal,
     make,
-    refusal,
     saved,
     weights,
 )
+from refusals import refused
 from torchreid_daam import build_daam
 from torchreid_daam.loading import load_weights
 from torchreid_daam.record import RECORD_LENGTH, decode_record, encode_record
@@ -40,7 +40,7 @@ def test_the_record_is_a_tensor_of_fixed_length():
 @pytest.mark.parametrize('content', [b'', b'{', b'\xff' * 4])
 def test_a_broken_record(content):
     record = torch.tensor([*content], dtype=torch.uint8)
-    assert 'is broken' in refusal(decode_record, record)
+    assert 'is broken' in refused(decode_record, record)
 
 
 def test_a_record_that_does_not_fit():
@@ -75,9 +75,9 @@ def test_weights_of_another_architecture(tmp_path, field):
     own = model.architecture[field]
     wanted = f'{field}={OTHERS[field]!r} in the file, {own!r} in the model'
     state = read_checkpoint(path)['state_dict']
-    assert wanted in refusal(model.load_state_dict, state)
+    assert wanted in refused(model.load_state_dict, state)
     load = torchreid.utils.load_pretrained_weights
-    assert wanted in refusal(load, model, path)
-    text = refusal(load_weights, model, path, 'model.load_weights')
+    assert wanted in refused(load, model, path)
+    text = refused(load_weights, model, path, 'model.load_weights')
     assert wanted in text and text.startswith(f'model.load_weights={path}')
     assert equal(weights(model), before)

@@ -9,9 +9,9 @@ from yacs.config import CfgNode as CN
 from torchreid_daam.checks import load_datamanager
 from torchreid_daam.config.kwargs import imagedata_kwargs, target_folder_kwargs
 from torchreid_daam.data import synthetic
-from torchreid_daam.data.folder import (
+from torchreid_daam.data.folder import chosen
+from torchreid_daam.data.lists import (
     Lists,
-    chosen,
     read_source,
     read_target,
     without_source,

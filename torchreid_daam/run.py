@@ -36,7 +36,7 @@ from torchreid_daam.config.kwargs import (
     optimizer_kwargs,
     restart_kwargs,
 )
-from torchreid_daam.data.folder import Lists
+from torchreid_daam.data.lists import Lists
 from torchreid_daam.datamanager import (
     build_datamanager,
     read_folders,

@@ -36,7 +36,7 @@ def imagedata_kwargs(cfg: CN) -> dict[str, Any]:
 
 
 def target_folder_kwargs(cfg: CN) -> dict[str, Any]:
-    """Arguments of ``data.folder.read_target``."""
+    """Arguments of ``data.lists.read_target``."""
     return {
         'folders': cfg.data.target_folder,
         'camera_pattern': cfg.data.camera_pattern,
