@@ -55,6 +55,7 @@ LEVELS = {
     'derived': 4,
     'outcome': 4,
     'stock': 4,
+    'job': 4,
     'run': 4,
     'use': 4,
     'plan': 4,

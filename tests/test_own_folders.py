@@ -17,7 +17,7 @@ from torchreid_daam import adapt
 from torchreid_daam.cli import adapt_main
 from torchreid_daam.data.style import style_items
 from torchreid_daam.datamanager import build_datamanager
-from torchreid_daam.run import prepare
+from torchreid_daam.job import prepare
 
 CAMERA = r'_c(\d)'
 

@@ -7,8 +7,8 @@ import torch
 
 from tiny import tiny_config
 from torchreid_daam import build_daam, plan
+from torchreid_daam.job import prepare
 from torchreid_daam.plan import describe_plan, duration
-from torchreid_daam.run import prepare
 
 
 @pytest.fixture

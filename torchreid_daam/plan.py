@@ -8,7 +8,7 @@ import numpy as np
 from yacs.config import CfgNode as CN
 
 from torchreid_daam.cluster_search import candidates
-from torchreid_daam.run import Job, prepare
+from torchreid_daam.job import Job, prepare
 from torchreid_daam.runs.environment import peak_memory
 
 PROBE_STEPS = 3
