@@ -58,6 +58,27 @@ assert torch.equal(extractor(x), torchreid_daam.load_model(path)(x))
 """
 
 
+# The tests of torchreid's own tools, once more.
+AGAIN = """
+import sys
+from pathlib import Path
+
+import pytest
+import torchreid
+
+assert Path(torchreid.__file__).is_relative_to(sys.argv[1])
+sys.exit(pytest.main(sys.argv[2:]))
+"""
+TOOLS = (
+    'test_registry.py',
+    'test_stock.py',
+    'test_model.py::test_staged_learning_rates_cover_every_parameter_once',
+    'test_model.py::test_open_layers',
+    'test_model.py::test_dataparallel_gathers_the_output',
+    'test_loading.py::test_dataparallel_on_the_cpu',
+)
+
+
 def write_upstream(folder: Path) -> None:
     """The installed torchreid without its ``reid`` folder."""
     package = Path(torchreid.__file__).parent
@@ -87,3 +108,21 @@ def test_upstreams_layout(repo, tmp_path):
     rows = json.loads((tmp_path / 'run' / 'results.json').read_text())['rows']
     stages = [row['stage'] for row in rows]
     assert stages == ['direct', 'adabn', 'round', 'final']
+
+
+@pytest.mark.slow
+def test_torchreids_tools_in_upstreams_layout(repo, tmp_path):
+    write_upstream(tmp_path)
+    names = [str(repo / 'tests' / name) for name in TOOLS]
+    options = ['-q', '-p', 'no:cacheprovider', '-p', 'no:xdist']
+    options += ['--rootdir', str(repo), '--basetemp', str(tmp_path / 'tests')]
+    env = {k: v for k, v in os.environ.items() if not k.startswith('PYTEST')}
+    paths = os.pathsep.join([str(tmp_path), str(repo)])
+    done = subprocess.run(
+        [sys.executable, '-P', '-c', AGAIN, str(tmp_path), *options, *names],
+        capture_output=True,
+        text=True,
+        cwd=repo,
+        env={**env, 'PYTHONPATH': paths},
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
