@@ -257,12 +257,13 @@ class RunFolder:
         """
         if self.events is not None:
             self.events.flush()
-        self.history.write(self._signed(state))
+        self.history.write(self.signed(state))
 
     def write_selected(self, state: Mapping) -> None:
         """Writes ``checkpoints/selected.pth``, the model to use."""
-        self.history.write_selected(self._signed(state))
+        self.history.write_selected(self.signed(state))
 
-    def _signed(self, state: Mapping) -> dict[str, Any]:
+    def signed(self, state: Mapping) -> dict[str, Any]:
+        """A state with what it comes from, and what it took until now."""
         parts = self.parts.as_list()
         return {**state, 'origin': self.origin, 'parts': parts}
