@@ -105,6 +105,18 @@ def test_missing_files_are_named(tmp_path):
     assert 'selected.pth: no such file' in refused(tmp_path)
 
 
+def test_a_file_without_the_right_to_read_it(tmp_path, monkeypatch):
+    """Modes don't bind root, so the system's answer is made here."""
+    path = tmp_path / 'x.pth'
+    path.touch()
+
+    def refuse(name, *_):
+        raise PermissionError(errno.EACCES, 'Permission denied', str(name))
+
+    monkeypatch.setattr('builtins.open', refuse)
+    assert refused(path).endswith('x.pth: Permission denied')
+
+
 @pytest.mark.parametrize(
     'start',
     [

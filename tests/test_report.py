@@ -29,6 +29,7 @@ from torchreid_daam.delivery.report import (
     section,
 )
 from torchreid_daam.errors import InputError
+from torchreid_daam.report_facts import environment
 from torchreid_daam.report_material import THUMB, Pictures
 from torchreid_daam.report_ranks import allowed_order, average_precision
 from torchreid_daam.report_run import ReportWish, report_run
@@ -423,3 +424,13 @@ def test_average_precision_by_hand():
     # Right at ranks 1 and 4: (1/1 + 2/4) / 2.
     right = np.array([True, False, False, True])
     assert average_precision(right) == 0.75
+
+
+@pytest.mark.parametrize(('parts', 'told'), [([{}, {}], '2'), ('x', 'x')])
+def test_parts_of_a_run_are_counted(tmp_path, parts, told):
+    text = json.dumps({'seconds': 3.5, 'parts': parts})
+    (tmp_path / 'run.json').write_text(text)
+    part = Section('Environment')
+    environment(part, tmp_path)
+    rows = [(row[0], str(row[1])) for row in part.tables[0].rows]
+    assert rows == [('fact', 'value'), ('seconds', '3.5'), ('parts', told)]

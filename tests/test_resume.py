@@ -455,6 +455,32 @@ def test_killed_before_all_was_taken_along(tmp_path, monkeypatch):
     assert (tmp_path / 'new' / 'pseudo_labels' / 'round-1.npz').is_file()
 
 
+def test_checkpoints_on_another_disk(tmp_path, monkeypatch, caplog):
+    """`checkpoints` is a link, and so is the way to the run's folder."""
+    (tmp_path / 'big' / 'files').mkdir(parents=True)
+    (tmp_path / 'log').mkdir()
+    link = tmp_path / 'log' / 'checkpoints'
+    link.symlink_to(tmp_path / 'big' / 'files')
+    (tmp_path / 'way').symlink_to(tmp_path / 'log')
+    cfg = tiny_config(tmp_path)
+    cfg.train.rounds = 2
+    resumed = killed(cfg, tmp_path / 'log', monkeypatch, 26)
+    resumed.data.save_dir = str(tmp_path / 'way')
+    with caplog.at_level(logging.WARNING):
+        adapt(resumed)
+    assert caplog.messages == []
+    assert len((tmp_path / 'log' / 'rounds.jsonl').open().readlines()) == 2
+
+
+def test_damaged_figures_are_named(tmp_path, monkeypatch):
+    cfg = tiny_config(tmp_path)
+    cfg.train.rounds = 2
+    resumed = killed(cfg, tmp_path / 'log', monkeypatch, 26)
+    (tmp_path / 'log' / 'rounds.jsonl').write_text('{"round": 1')
+    with pytest.raises(InputError, match=r'rounds\.jsonl: no readable'):
+        adapt(resumed)
+
+
 def test_a_checkpoint_alone_is_enough(tmp_path, monkeypatch, caplog):
     cfg = tiny_config(tmp_path)
     resumed = killed(cfg, tmp_path / 'old', monkeypatch)

@@ -1,6 +1,7 @@
 """stock.py: torchreid's own models and engines on our settings."""
 
 import errno
+import json
 import logging
 import os
 import urllib.error
@@ -111,6 +112,8 @@ def test_it_goes_on_where_it_was(cfg):
     cfg.model.resume = 'auto'
     adapt(cfg)
     assert saved(cfg.save_dir, 1)['epoch'] == 1
+    record = json.loads((cfg.save_dir / 'run.json').read_text())
+    assert record['parts'][0] == first['parts'][0]
     second = saved(cfg.save_dir, 2)
     assert second['epoch'] == 2
     assert second['scheduler']['last_epoch'] == 2

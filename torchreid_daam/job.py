@@ -180,7 +180,7 @@ def _daam_engine(
     elif path:
         state = read_checkpoint(path, 'model.resume')
         check_origin(path, state, folder.origin)
-        folder.earlier = folder_of(path)
+        folder.earlier = folder_of(path, folder)
         folder.parts.earlier = list(state.get('parts', []))
         with fitting(path):
             start_epoch = engine.resume(state)

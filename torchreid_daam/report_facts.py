@@ -118,6 +118,8 @@ def environment(part: Section, run: Path) -> None:
     """Versions, machine, time and digests of ``run.json``."""
     facts = read_json(run / 'run.json')
     facts.pop('command', None)
+    if isinstance(facts.get('parts'), list):
+        facts['parts'] = len(facts['parts'])
     rows = [('fact', 'value'), *flatten(facts).items()]
     part.tables.append(Table(rows, numbers=False))
 

@@ -115,9 +115,8 @@ def _save(
         'rank1': float(rank1),
         'optimizer': engine.optimizer.state_dict(),
         'scheduler': engine.scheduler.state_dict(),
-        'origin': folder.origin,
     }
-    save_checkpoint(path, state)
+    save_checkpoint(path, folder.signed(state))
     logger.info('checkpoint: %s', path)
 
 
@@ -131,6 +130,7 @@ def _resumed(cfg: CN, engine: Any, folder: RunFolder) -> int:
         logger.warning(
             'model.resume=%s: does not say which run it is of', path
         )
+    folder.parts.earlier = list(state.get('parts', []))
     with fitting(path):
         unwrapped(engine.model).load_state_dict(state['state_dict'])
         for name in ('optimizer', 'scheduler'):

@@ -100,8 +100,11 @@ def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
     path = checkpoint_file(path)
     if not path.is_file():
         raise InputError(f'{key}={path}: no such file')
-    with open(path, 'rb') as file:
-        start = file.read(512).lstrip().lower()
+    try:
+        with open(path, 'rb') as file:
+            start = file.read(512).lstrip().lower()
+    except OSError as error:
+        raise InputError(f'{key}={path}: {error.strerror}') from None
     if start.startswith((b'<!doctype', b'<html', b'<?xml', b'<head')):
         raise InputError(
             f'{key}={path}: this is a web page, not a weights file; '

@@ -19,7 +19,7 @@ from torchreid_daam.runs.files import (
     write_json,
     write_text,
 )
-from torchreid_daam.runs.history import CheckpointHistory
+from torchreid_daam.runs.history import SELECTED, CheckpointHistory
 from torchreid_daam.runs.labels import (
     LabelledFiles,
     read_labels,
@@ -100,14 +100,13 @@ class RunFolder:
         Raises:
             InputError: if another run, or an unfinished one, is there.
         """
-        begun = (self.path / CHECKPOINTS).is_dir()
+        below = self.path / CHECKPOINTS
         if not training:
-            if begun or (self.path / LOCK).exists():
+            if below.is_dir() or (self.path / LOCK).exists():
                 self.prefix = 'test-'
             return
-        begun = begun or (self.path / STOCK).is_dir()
-        goes_on = self.path.resolve() in Path(resumed).resolve().parents
-        if begun and not goes_on:
+        begun = self.checkpoints() or (below / SELECTED).is_file()
+        if begun and not (resumed and self.lies_in(resumed)):
             self._check_free()
         remove_leftovers(self.path)
 
@@ -139,6 +138,12 @@ class RunFolder:
     def checkpoints(self) -> list[Path]:
         """What the run may be resumed from, the newest first."""
         return self.history.newest_first() or stock_files(self.path)
+
+    def lies_in(self, checkpoint: str | os.PathLike) -> bool:
+        """Whether a checkpoint is one of this folder; links are followed."""
+        own = (self.path, self.path / CHECKPOINTS, self.path / STOCK)
+        there = Path(checkpoint).parent.resolve()
+        return there in [folder.resolve() for folder in own]
 
     def told(self) -> str:
         """Where the newest one is, as words for a message."""
@@ -213,14 +218,24 @@ class RunFolder:
         """Takes the lines of rounds up to the last one from the file.
 
         Those after it are of rounds that a resumed run trains again.
+
+        Raises:
+            InputError: if the file is damaged.
         """
         path = self.earlier / 'rounds.jsonl'
         if not path.is_file():
             return
-        for line in path.read_text(encoding='utf-8').splitlines():
-            old = json.loads(line)
-            if old['round'] <= last:
-                self._rounds.setdefault(old['round'], old)
+        try:
+            lines = path.read_text(encoding='utf-8').splitlines()
+            found = {old['round']: old for old in map(json.loads, lines)}
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f'{path}: no readable figures of rounds '
+                f'({one_line(error)[:60]}); without this file the run goes on'
+            ) from None
+        for round_, old in found.items():
+            if round_ <= last:
+                self._rounds.setdefault(round_, old)
 
     @property
     def rounds(self) -> list[dict[str, Any]]:
@@ -242,12 +257,13 @@ class RunFolder:
         """
         if self.events is not None:
             self.events.flush()
-        self.history.write(self._signed(state))
+        self.history.write(self.signed(state))
 
     def write_selected(self, state: Mapping) -> None:
         """Writes ``checkpoints/selected.pth``, the model to use."""
-        self.history.write_selected(self._signed(state))
+        self.history.write_selected(self.signed(state))
 
-    def _signed(self, state: Mapping) -> dict[str, Any]:
+    def signed(self, state: Mapping) -> dict[str, Any]:
+        """A state with what it comes from, and what it took until now."""
         parts = self.parts.as_list()
         return {**state, 'origin': self.origin, 'parts': parts}

@@ -12,9 +12,16 @@ from torchreid_daam.runs.history import SELECTED
 logger = logging.getLogger('torchreid_daam')
 
 
-def folder_of(checkpoint: str) -> Path:
-    """The run's folder that a checkpoint lies in, or the folder it lies in."""
-    parent = Path(checkpoint).resolve().parent
+def folder_of(checkpoint: str, folder: RunFolder) -> Path:
+    """The run's folder that a checkpoint lies in, or the folder it lies in.
+
+    Args:
+        checkpoint: the file.
+        folder: the one that the run goes on in, which it may be.
+    """
+    if folder.lies_in(checkpoint):
+        return folder.path
+    parent = Path(checkpoint).absolute().parent
     return parent.parent if parent.name == CHECKPOINTS else parent
 
 
@@ -29,8 +36,8 @@ def bring_along(checkpoint: str, folder: RunFolder) -> None:
         folder: the run's, in which it goes on; nothing is done where the
             checkpoint lies in it.
     """
-    there = folder_of(checkpoint)
-    if there == folder.path.resolve():
+    there = folder_of(checkpoint, folder)
+    if there == folder.path:
         return
     state = read_checkpoint(checkpoint, 'model.resume')
     missing = []
