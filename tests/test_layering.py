@@ -58,6 +58,7 @@ LEVELS = {
     'job': 4,
     'run': 4,
     'use': 4,
+    'calibrate_run': 4,
     'plan': 4,
     'preflight': 4,
     'export_run': 4,
