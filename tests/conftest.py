@@ -1,11 +1,16 @@
 """One thread per test process, and where the repository is."""
 
 import os
+import signal
 from pathlib import Path
 
 # Before torch is imported: it reads them once. Subprocesses inherit them.
 for _name in ('OMP', 'MKL', 'OPENBLAS'):
     os.environ[f'{_name}_NUM_THREADS'] = '1'
+
+# A shell's background jobs ignore SIGINT, and so would their children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 import torch

@@ -333,9 +333,9 @@ def test_such_steps_may_be_left_out_up_to_a_limit(root, tmp_path, outcome):
 def test_a_clustering_that_collapsed(root, tmp_path, outcome):
     line = failed(
         *(outcome, root, tmp_path / 'run'),
-        *('pseudo_labels.min_clusters', 5),
+        *('pseudo_labels.max_share', 0.05),
     )
-    assert 'pseudo_labels.min_clusters=5' in line
+    assert 'pseudo_labels.max_share=0.05' in line
     last = tmp_path / 'run' / 'checkpoints' / 'last.pth'
     assert f'last checkpoint: {last}' in line
 

@@ -440,7 +440,10 @@ def test_stock_engines(loss, adapt):
     # What torchreid saved is a model to adapt.
     path = folder / 'model' / 'model.pth.tar-1'
     loaded = adapt('train.pretrain_epoch', 0, 'model.load_weights', path)
-    assert scores(loaded, 'direct') == scores(folder, 'direct')
+    # Up to the last digit of a mean: nearly equal distances may change
+    # places with the last bit of a feature.
+    expected = pytest.approx(scores(folder, 'direct'), rel=1e-12)
+    assert scores(loaded, 'direct') == expected
     assert torchreid_daam.load_model(path)(torch.zeros(1, 3, 32, 16)).any()
 
 

@@ -12,12 +12,13 @@ from torchreid_daam.config import check_values, flatten, merge_file
 FOLDER = Path(__file__).resolve().parents[1] / 'projects/daam/configs'
 PAIRS = ('market2duke', 'duke2market', 'market2msmt17')
 TRAIN_IMAGES = {'market1501': 12936, 'dukemtmcreid': 16522, 'msmt17': 32621}
-# The five departures: as this project has it, and as printed.
+# The six departures: as this project has it, and as printed.
 DEPARTURES = {
     'loss.daam.reduction': ('mean', 'sum'),
     'pseudo_labels.normalize': (True, False),
     'pseudo_labels.weight_scale': ('normalized', 'raw'),
     'model.daam.gate': ('sigmoid', 'literal'),
+    'model.daam.attention_init': ('neutral', 'random'),
     'loss.daam.orth': ('cosine', 'paper'),
     'adapt_bn': (True, False),
 }
@@ -105,7 +106,7 @@ def test_paper_presets_hold_the_figures_of_section_5_2(pair):
         assert flatten(cfg)[key] == ours, key
 
 
-def test_letter_takes_all_five_departures_and_nothing_else():
+def test_letter_takes_all_six_departures_and_nothing_else():
     changed = differences('market2duke-paper', 'letter')
     assert changed == {*DEPARTURES, 'data.save_dir'}
     letter = flatten(load('letter'))

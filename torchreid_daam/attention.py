@@ -116,8 +116,9 @@ class DomainAdaptiveAttention(nn.Module):
         channels: C.
         reduction: r of Eq. (4). Config key ``model.daam.reduction``.
         gate: one of ``GATES``. Config key ``model.daam.gate``.
-        init: one of ``INITS``; the paper is silent. With ``neutral`` and the
-            gate ``sigmoid`` A starts as 1/4 everywhere. Config key
+        init: one of ``INITS``; the paper's is ``random`` (section 5.2).
+            With ``neutral``, a departure, and the gate ``sigmoid`` A starts
+            as 1/4 everywhere. Config key
             ``model.daam.attention_init``.
 
     Raises:

@@ -10,10 +10,11 @@ from tables.rows import FULL_ROW, Row, embedded
 from torchreid_daam.config import flatten
 
 LETTER = Path(__file__).resolve().parents[1] / 'configs' / 'letter.yaml'
-# The five departures of the other presets, which `letter` takes back.
+# The six departures of the other presets, which `letter` takes back.
 DEPARTURES = (
     'adapt_bn',
     'model.daam.gate',
+    'model.daam.attention_init',
     'loss.daam.reduction',
     'loss.daam.orth',
     'pseudo_labels.normalize',
