@@ -1,10 +1,11 @@
 """How far exported files are from their models, by backbone.
 
-Each backbone is trained for some steps on the embedded data as the demo is
-(two epochs on the source, one round of 30 steps with target statistics), and its run exported by the
-export command in every precision: the figures are those of its proof, over
-batches of 1, 2 and 17 random and real images. ``--force`` is given, so that
-what fp16 and int8 cost is told where they would be refused.
+Each backbone is trained for some steps on the embedded data as the demo is:
+two epochs on the source, one round of 30 steps with target statistics. Its
+run is exported by the export command in every precision; the figures are
+those of its proof, over batches of 1, 2 and 17 random and real images.
+``--force`` is given, so that what fp16 and int8 cost is told where they would
+be refused.
 
 ``--untrained`` compares random weights instead, and says what rounding is by
 itself: the last column moves each pixel of the input by one unit in its last

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torchreid
+from PIL import Image
 
 import torchreid_daam
 from layouts import write_duke, write_market
@@ -484,6 +485,22 @@ def test_one_vector_on_every_way(run, command, tmp_path):
     by_file = runtime.open_file('onnx', content)(x)
     difference = parity.unit(by_file) - parity.unit(known)
     assert np.abs(difference).max() < 1e-5
+    # From image files, as torchreid's extractor reads them.
+    files = sorted(map(str, (run.parent / 'data').rglob('*.jpg')))[::20]
+    pixels = []
+    for file in files:
+        image = Image.open(file).convert('RGB')
+        image = image.resize(SIZE[::-1], Image.Resampling.BILINEAR)
+        pixels.append(np.float32(image).transpose(2, 0, 1) / 255)
+    mean, std = (np.reshape(v, (3, 1, 1)) for v in (OPTIONS.mean, OPTIONS.std))
+    by_file = runtime.open_file('onnx', content)(
+        np.float32((np.stack(pixels) - mean) / std)
+    )
+    by_torchreid = extractor(files).numpy()
+    assert len(files) > 3
+    assert (
+        np.abs(parity.unit(by_file) - parity.unit(by_torchreid)).max() < 1e-5
+    )
 
 
 @needs_onnx

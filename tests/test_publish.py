@@ -108,13 +108,15 @@ def largest_file(size):
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='limits of POSIX')
-@pytest.mark.parametrize('room', [50, 1000])
-def test_no_room_for_the_file_or_its_metadata(tmp_path, room):
+@pytest.mark.parametrize(
+    ('room', 'what'), [(50, NAME), (1000, f'{NAME}.metadata.json')]
+)
+def test_no_room_for_the_file_or_its_metadata(tmp_path, room, what):
     put(tmp_path, b'old')
     metadata = {'long': 'y' * 5000}
     with (
         largest_file(room),
-        pytest.raises(InputError, match=f'{NAME}.*; not written'),
+        pytest.raises(InputError, match=f'{what}: .*; not written'),
     ):
         publish(tmp_path / NAME, b'x' * 100, metadata)
     assert found(tmp_path) == b'old'

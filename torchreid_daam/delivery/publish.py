@@ -13,6 +13,9 @@ from torchreid_daam.errors import InputError, system_message
 from torchreid_daam.runs.files import atomic
 from torchreid_daam.runs.lock import owned
 
+# Seconds to wait for another export that writes there.
+TURN = 60.0
+
 
 def claimed(folder: str | os.PathLike) -> Path:
     """A folder that can be written to, made if need be.
@@ -47,14 +50,15 @@ def publish(path: Path, content: bytes, metadata: Mapping[str, Any]) -> None:
     """
     text = json.dumps(metadata, indent=2) + '\n'
     try:
-        with owned(path.parent, '--output'):
+        with owned(path.parent, '--output', TURN):
             _sweep(path)
-            with atomic(path) as file, atomic(metadata_path(path)) as beside:
+            with atomic(path) as file:
                 _to_disk(file, content)
-                _to_disk(beside, text.encode())
-                # What follows needs no room. The old file goes before its
-                # metadata changes, and the new one comes after it.
-                path.unlink(missing_ok=True)
+                with atomic(metadata_path(path)) as beside:
+                    _to_disk(beside, text.encode())
+                    # What follows needs no room. The old file goes before
+                    # its metadata changes, and the new one comes after it.
+                    path.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f'{system_message(error)}; not written') from None
 
