@@ -54,24 +54,28 @@ test-fast: venv ## the tests that are not marked slow
 test-min: $(VENV_MIN)/.installed ## every test with the lowest versions (Python 3.11)
 	$(ONE_THREAD) $(VENV_MIN)/bin/python $(PYTEST) $(ARGS)
 
-# The run that is adapted, and the same one without its rounds.
+# Per seed a run that is adapted, and the same one without its rounds.
 TRACKER := log/tracker
-TRACKED := $(addprefix $(TRACKER)/,source adapted)
-TRACKED_ONNX := $(foreach run,$(TRACKED),$(run)/export/resnet_tiny_daam_$(notdir $(run)).onnx)
+TRACKER_SEEDS ?= 0 1 2
+tracked = $(foreach seed,$(TRACKER_SEEDS),$(TRACKER)/$(1)-$(seed)/export/resnet_tiny_daam_$(1)-$(seed).onnx)
+TRACKED_ONNX := $(foreach kind,source adapted,$(call tracked,$(kind)))
 
 test-tracker: $(TRACKED_ONNX) $(VENV_TRACKER)/.installed ## BoxMOT (AGPL) with exported models, in .venv-tracker
 	$(VENV_TRACKER)/bin/python examples/boxmot_tracker.py \
-		--source $(word 1,$(TRACKED_ONNX)) \
-		--adapted $(word 2,$(TRACKED_ONNX)) $(ARGS)
+		--source $(call tracked,source) \
+		--adapted $(call tracked,adapted) $(ARGS)
 
-$(TRACKER)/%/checkpoints/selected.pth: | venv
+# The stem is source-0, adapted-0 and so on; run.json is written last.
+$(TRACKER)/%/run.json: | venv
 	$(VENV)/bin/python projects/daam/main.py \
 		--config-file projects/daam/configs/synthetic.yaml \
-		$(if $(filter source,$*),train.rounds 0 adapt_bn False) \
-		data.save_dir $(TRACKER)/$*
+		$(if $(filter source-%,$*),train.rounds 0 adapt_bn False) \
+		train.seed $(lastword $(subst -, ,$*)) \
+		data.synthetic.seed $(lastword $(subst -, ,$*)) \
+		data.save_dir $(TRACKER)/$* model.resume auto
 
 .SECONDEXPANSION:
-$(TRACKED_ONNX): $$(dir $$(@D))checkpoints/selected.pth
+$(TRACKED_ONNX): $$(dir $$(@D))run.json
 	$(VENV)/bin/python projects/daam/export.py $(dir $(@D))
 
 # The package needs no browser. selenium lies beside the environment, where

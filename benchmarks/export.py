@@ -1,15 +1,13 @@
 """Milliseconds of a batch: onnxruntime on an export against torch's eval mode.
 
 Both run in one process on the same thread count and images, taking turns.
-Weights are random: they don't change what a batch costs. ``--parity`` prints
-instead how far each format's unit vectors are from the model's.
+Weights are random: they don't change what a batch costs. Whether a file is
+right is another question, see ``parity.py``.
 
     OMP_NUM_THREADS=1 python benchmarks/export.py --backbones resnet18
-    python benchmarks/export.py --parity --backbones resnet50 resnet50:1
 """
 
 import argparse
-import copy
 import importlib.metadata
 import platform
 from collections.abc import Sequence
@@ -19,8 +17,7 @@ import torch
 
 from torchreid_daam import DAAM, build_daam
 from torchreid_daam.batch_norm import adapt_batch_norm
-from torchreid_daam.delivery import parity
-from torchreid_daam.delivery.graph import Embedding, to_onnx, to_torchscript
+from torchreid_daam.delivery.graph import Embedding, to_onnx
 from torchreid_daam.delivery.runtime import from_module, open_file
 from torchreid_daam.delivery.timing import measure
 from torchreid_daam.randomness import key_generator
@@ -45,35 +42,6 @@ def noise(count: int, size: tuple[int, int]) -> np.ndarray:
     """Random images (count, 3, H, W)."""
     generator = key_generator('benchmark', count)
     return generator.standard_normal((count, 3, *size), np.float32)
-
-
-def prove(backbone: str, size: tuple[int, int]) -> str:
-    """One line of the table of parity: the worst of batches 1, 2 and 17.
-
-    An untrained network passes rounding on from block to block, so the same
-    model in float64 says what of a difference is torch's own.
-    """
-    model = build(backbone, size)
-    files = {
-        'onnx': to_onnx(Embedding(model), size),
-        'torchscript': to_torchscript(Embedding(model), size),
-    }
-    opened = {name: open_file(name, files[name]) for name in files}
-    images = {'random': noise(max(parity.BATCHES), size)}
-    single = from_module(model)
-    double = copy.deepcopy(model).double()
-    exact = from_module(lambda x: double(x.double()))
-    pairs = [
-        (single, opened['onnx']),
-        (exact, single),
-        (exact, opened['onnx']),
-        (single, opened['torchscript']),
-    ]
-    cells = [f'{len(files["onnx"]) / 1e6:.1f}']
-    for reference, other in pairs:
-        rows = parity.compare(reference, other, images)
-        cells.append(f'{max(row.max_difference for row in rows):.1e}')
-    return f'| {backbone} | ' + ' | '.join(cells) + ' |'
 
 
 def spread(times: Sequence[float]) -> str:
@@ -109,7 +77,6 @@ def main() -> None:
         '--size', type=int, nargs=2, default=[256, 128], metavar=('H', 'W')
     )
     parser.add_argument('--repeats', type=int, default=9)
-    parser.add_argument('--parity', action='store_true')
     args = parser.parse_args()
     versions = ', '.join(
         f'{name} {importlib.metadata.version(name)}'
@@ -121,15 +88,6 @@ def main() -> None:
         f'{args.repeats} repeats in turn\n'
     )
     size = tuple(args.size)
-    if args.parity:
-        print(
-            '| backbone | MB | onnx to torch | torch to float64 '
-            '| onnx to float64 | torchscript to torch |'
-        )
-        print('|---|---|---|---|---|---|')
-        for backbone in args.backbones:
-            print(prove(backbone, size), flush=True)
-        return
     print('| backbone | batch | torch, ms | onnxruntime, ms | times as fast |')
     print('|---|---|---|---|---|')
     for backbone in args.backbones:

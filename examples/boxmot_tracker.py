@@ -1,170 +1,55 @@
-"""Identity switches of BoxMOT's StrongSORT with two exported models.
+"""Identity switches of BoxMOT's StrongSORT with exported models.
 
-The clip is drawn here: people cross a hall that is lit by two lights, leave
-it and come back on the side where they left. Boxes are the true ones with a
-little noise, so what differs between two trackers is the model alone.
+On clips that ``hall.py`` draws, a source-only and an adapted model of each
+seed take turns. Boxes are the same, so what differs between two trackers is
+the model alone.
 
     python examples/boxmot_tracker.py --source A.onnx --adapted B.onnx
 
+Several files after each word are models of several seeds, in one order.
 Needs BoxMOT 25 (AGPL-3.0) in an environment of its own: ``make
 test-tracker``. Nothing of torchreid_daam imports it.
 """
 
 import argparse
+import json
 import logging
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+import onnxruntime
+from boxmot import StrongSort
+from boxmot.reid.core.runtime import ReID
+from hall import FRAMES, PEOPLE, TARGET, detections, draw_clip
 
-from torchreid_daam.data.synthetic.drawing import make_person, person_ids
-from torchreid_daam.data.synthetic.figure import draw_person
-from torchreid_daam.data.synthetic.knobs import PAIRS, DomainKnobs
-from torchreid_daam.data.synthetic.person import Pose
-from torchreid_daam.data.synthetic.scene import Camera, set_up_camera
-from torchreid_daam.data.synthetic.scenery import SCENERIES
-from torchreid_daam.randomness import key_generator
+from torchreid_daam.data.synthetic.knobs import PAIRS
 
-HEIGHT, WIDTH = 100, 320  # of a frame
-OVERSAMPLING = 2
-BODY = 58  # pixels; a crop of 64 x 32 around it, as in training
-PEOPLE, PASSES, FRAMES = 10, 3, 400
-THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
-# The domain that the demo adapts to is the second one of its pair.
-TARGET = 1
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+KINDS = ('source', 'adapted')
+Clip = Sequence[tuple]  # of draw_clip
 
 
-class Walk(NamedTuple):
-    """One crossing of the hall, by one person."""
+class Found(NamedTuple):
+    """What a tracker made of a clip."""
 
-    person: int
-    start: int  # frame
-    direction: int  # 1 to the right, -1 to the left
-    speed: float  # pixels per frame
-    feet: float  # the row
-
-    def x(self, frame: int) -> float:
-        """The body's axis in a frame; outside of the hall it is not seen."""
-        walked = self.speed * (frame - self.start)
-        return walked - 16 if self.direction > 0 else WIDTH + 16 - walked
+    switches: int
+    tracks: int
+    recognised: int  # of the people who came back
+    returns: int
 
 
-class Seen(NamedTuple):
-    """One person's box (x1, y1, x2, y2) in a frame."""
-
-    person: int
-    box: np.ndarray
-
-
-def plan_walks(seed: int) -> list[Walk]:
-    """Who crosses when; each one comes back on the side where it left."""
-    walks = []
-    for person in range(PEOPLE):
-        rng = key_generator(seed, 'walks', person)
-        start = int(rng.integers(0, 160))
-        direction = int(rng.choice([-1, 1]))
-        feet = float(rng.uniform(0.8, 0.97) * HEIGHT)
-        for _ in range(PASSES):
-            speed = float(rng.uniform(3.0, 5.0))
-            walks.append(Walk(person, start, direction, speed, feet))
-            start += int((WIDTH + 32) / speed + rng.integers(15, 50))
-            direction = -direction
-    return walks
+def boxes_of(found: Sequence) -> np.ndarray:
+    """(N, 6): corners, confidence, class."""
+    rows = [[*one.box, 0.9, 0] for one in found]
+    return np.array(rows, np.float32).reshape(-1, 6)
 
 
-def draw_clip(seed: int, knobs: DomainKnobs) -> list[tuple[np.ndarray, list]]:
-    """Frames (H, W, 3) uint8 RGB, each with the people seen in it."""
-    rng = key_generator(seed, 'hall')
-    size = (OVERSAMPLING * HEIGHT, OVERSAMPLING * WIDTH, 3)
-    hall = np.zeros(size, np.uint8)
-    SCENERIES[knobs.background](hall, rng)
-    hall = cv2.GaussianBlur(hall, (0, 0), 1.5)
-    lights = [set_up_camera(seed, TARGET, n, knobs) for n in (1, 2)]
-    numbers = person_ids(knobs, TARGET)['test']
-    people = [make_person(seed, numbers[i], knobs) for i in range(PEOPLE)]
-    walks = sorted(plan_walks(seed), key=lambda walk: walk.feet)
-    clip = []
-    for frame in range(FRAMES):
-        canvas, seen = hall.copy(), []
-        for walk in walks:  # those in front come last
-            x = walk.x(frame)
-            if not 0 <= x <= WIDTH:
-                continue
-            pose = Pose(
-                view='right' if walk.direction > 0 else 'left',
-                phase=0.35 * (frame - walk.start),
-                stride=0.12,
-                swing=0.07,
-            )
-            folds = key_generator(seed, walk.person, frame).standard_normal
-            height = BODY * people[walk.person].stature
-            draw_person(
-                canvas,
-                people[walk.person],
-                pose,
-                OVERSAMPLING * x,
-                OVERSAMPLING * (walk.feet - height),
-                OVERSAMPLING * height,
-                -1.0 if x < WIDTH / 2 else 1.0,
-                folds((14, 7)),
-            )
-            seen.append(Seen(walk.person, box_of(walk, x, height)))
-        small = cv2.resize(canvas, (WIDTH, HEIGHT), None, 0, 0, cv2.INTER_AREA)
-        clip.append((lit(small, lights, knobs, (seed, frame)), seen))
-    return clip
-
-
-def box_of(walk: Walk, x: float, height: float) -> np.ndarray:
-    """The crop around a body as the training images have it."""
-    high = height / 0.93
-    bottom = walk.feet + 0.035 * high
-    return np.array(
-        [x - high / 4, bottom - high, x + high / 4, bottom], np.float32
-    )
-
-
-def lit(
-    image: np.ndarray, lights: Sequence[Camera], knobs: DomainKnobs, key: tuple
-) -> np.ndarray:
-    """The left half under one light and sensor setting, the right another."""
-    side = 1 / (1 + np.exp(-(np.arange(WIDTH) - WIDTH / 2) / 12))
-    parts = []
-    for light in lights:
-        part = light.gain * (image / 255) ** light.gamma
-        part *= np.multiply(light.white_balance, knobs.cast)
-        parts.append(0.5 + knobs.contrast * (part - 0.5))
-    mixed = parts[0] + side[:, None] * (parts[1] - parts[0])
-    noise = key_generator(*key, 'noise').standard_normal(mixed.shape)
-    return np.clip(255 * mixed + knobs.noise * noise, 0, 255).astype(np.uint8)
-
-
-def detections(seen: Sequence[Seen], key: tuple) -> list[Seen]:
-    """Noisy boxes; somebody hidden by those in front is not detected."""
-    found = []
-    for i, one in enumerate(seen):
-        hidden = max(
-            (overlap(one.box, o.box) for o in seen[i + 1 :]), default=0
-        )
-        if hidden > 0.6:
-            continue
-        rng = key_generator(*key, 'box', one.person)
-        shift = rng.normal(0, 0.6, 2).astype(np.float32)
-        found.append(Seen(one.person, one.box + np.tile(shift, 2)))
-    return found
-
-
-def overlap(box: np.ndarray, other: np.ndarray) -> float:
-    """The part of a box that another one covers."""
-    sides = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
-    return float(np.prod(np.maximum(sides, 0)) / np.prod(box[2:] - box[:2]))
-
-
-def track(clip: Sequence[tuple], model: Path, threshold: float, seed: int):
-    """Identity switches, tracks, and the share of returns recognised."""
-    from boxmot import StrongSort
-
+def track(clip: Clip, model: Path, threshold: float, seed: int) -> Found:
+    """Runs the tracker over a clip, and counts by who is truly where."""
     tracker = StrongSort(
         reid_weights=model,
         device='cpu',
@@ -178,9 +63,8 @@ def track(clip: Sequence[tuple], model: Path, threshold: float, seed: int):
     tracks = set()
     for frame, (image, seen) in enumerate(clip):
         found = detections(seen, (seed, frame))
-        rows = [[*one.box, 0.9, 0] for one in found]
-        boxes = np.array(rows, np.float32).reshape(-1, 6)
-        for row in tracker.update(boxes, image[:, :, ::-1].copy()):
+        image = image[:, :, ::-1].copy()
+        for row in tracker.update(boxes_of(found), image):
             number, person = int(row[4]), found[int(row[7])].person
             tracks.add(number)
             if person in last:
@@ -190,49 +74,114 @@ def track(clip: Sequence[tuple], model: Path, threshold: float, seed: int):
                     returns += 1
                     recognised += before == number
             last[person] = (number, frame)
-    return switches, len(tracks), recognised, returns
+    return Found(switches, len(tracks), recognised, returns)
+
+
+def agreement(clip: Clip, model: Path, seed: int) -> tuple[float, int]:
+    """How far BoxMOT's unit vectors are from the file's own, and how many.
+
+    The file's own are those of crops that are prepared here as its metadata
+    says.
+    """
+    told = json.loads(Path(f'{model}.metadata.json').read_text())['input']
+    mean, std = np.float32(told['mean']), np.float32(told['std'])
+    height, width = told['shape'][2:]
+    session = onnxruntime.InferenceSession(model)
+    reid = ReID(model, device='cpu')
+    worst, number = 0.0, 0
+    for frame in range(100, len(clip), 50):
+        image = clip[frame][0]
+        boxes = boxes_of(detections(clip[frame][1], (seed, frame)))[:, :4]
+        crops = []
+        for x1, y1, x2, y2 in boxes.round().astype(int):
+            crop = image[max(y1, 0) : y2, max(x1, 0) : x2]
+            crop = np.float32(cv2.resize(crop, (width, height))) / 255
+            crops.append(((crop - mean) / std).transpose(2, 0, 1))
+        if not crops:
+            continue
+        v = session.run(None, {told['name']: np.stack(crops)})[0]
+        v /= np.linalg.norm(v, axis=1, keepdims=True)
+        theirs = reid(image[:, :, ::-1].copy(), boxes)
+        worst = max(worst, float(np.abs(v - theirs).max()))
+        number += len(v)
+    return worst, number
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--source', type=Path, required=True, help='ONNX')
-    parser.add_argument('--adapted', type=Path, required=True, help='ONNX')
+    for kind in KINDS:
+        parser.add_argument(
+            f'--{kind}', type=Path, nargs='+', required=True, metavar='ONNX'
+        )
     parser.add_argument('--clips', type=int, default=6)
     parser.add_argument('--seed', type=int, default=1000)
     parser.add_argument('--frame', type=Path, help='write a frame as PNG')
     args = parser.parse_args()
+    if len(args.source) != len(args.adapted):
+        parser.error('--source, --adapted: as many files of each')
     logging.disable(logging.WARNING)
     knobs = PAIRS['demo'][TARGET]
-    models: dict[str, Any] = {'source': args.source, 'adapted': args.adapted}
+    seeds = range(args.seed, args.seed + 1 + args.clips)
+    clips = {seed: draw_clip(seed, knobs) for seed in seeds}
     # The threshold is chosen for each model on a clip that is not counted.
-    first = draw_clip(args.seed, knobs)
+    first = clips.pop(args.seed)
     if args.frame:
         cv2.imwrite(str(args.frame), first[150][0][:, :, ::-1])
-    chosen = {}
-    for name, model in models.items():
-        found = {
-            limit: track(first, model, limit, args.seed)[0]
-            for limit in THRESHOLDS
-        }
-        chosen[name] = min(found, key=found.get)
-        print(f'{name}: switches by max_cos_dist {found}')
+    print(f'{len(clips)} clips, {PEOPLE} people, {FRAMES} frames each')
+    totals = []
+    for pair in zip(args.source, args.adapted, strict=True):
+        totals.append([counted(model, first, clips, args) for model in pair])
+    report(totals)
+
+
+def counted(
+    model: Path, first: Clip, clips: dict[int, Clip], args: argparse.Namespace
+) -> Found:
+    """Sums over the clips, each of which is printed."""
+    far, number = agreement(first, model, args.seed)
+    tried = {
+        limit: track(first, model, limit, args.seed).switches
+        for limit in THRESHOLDS
+    }
+    # The middle one of equals.
+    best = [t for t in THRESHOLDS if tried[t] == min(tried.values())]
+    chosen = best[len(best) // 2]
     print(
-        f'{PEOPLE} people, {FRAMES} frames a clip\n'
-        'clip  model    max_cos_dist  switches  tracks  returns recognised'
+        f"\n{model.name}: BoxMOT's vectors of {number} crops differ from the "
+        f"file's own by {far:.1e}\n"
+        f'switches by max_cos_dist {tried}, {chosen} is taken\n'
+        'clip  switches  tracks  returns recognised'
     )
-    totals = dict.fromkeys(models, 0)
-    for seed in range(args.seed + 1, args.seed + 1 + args.clips):
-        clip = draw_clip(seed, knobs)
-        for name, model in models.items():
-            switches, tracks, recognised, returns = track(
-                clip, model, chosen[name], seed
-            )
-            totals[name] += switches
-            print(
-                f'{seed:4}  {name:7}  {chosen[name]:12}  {switches:8}  '
-                f'{tracks:6}  {recognised} of {returns}'
-            )
-    print(f'switches in all: {totals}')
+    rows = []
+    for seed, clip in clips.items():
+        row = track(clip, model, chosen, seed)
+        rows.append(row)
+        print(
+            f'{seed:4}  {row.switches:8}  {row.tracks:6}  '
+            f'{row.recognised} of {row.returns}',
+            flush=True,
+        )
+    return Found(*map(sum, zip(*rows, strict=True)))
+
+
+def report(totals: list[list[Found]]) -> None:
+    """Per pair of models, then mean and spread of the difference."""
+    print('\nmodels  switches: source  adapted  returns: source  adapted')
+    differences = []
+    for number, (source, adapted) in enumerate(totals):
+        differences.append(adapted.switches - source.switches)
+        print(
+            f'{number:6}  {source.switches:16}  {adapted.switches:7}  '
+            f'{source.recognised} of {source.returns}  '
+            f'{adapted.recognised} of {adapted.returns}'
+        )
+    spread = ''
+    if len(differences) > 1:
+        spread = f', sd {statistics.stdev(differences):.1f}'
+    print(
+        'adapted less source, switches: '
+        f'{statistics.mean(differences):+.1f}{spread}'
+    )
 
 
 if __name__ == '__main__':

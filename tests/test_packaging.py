@@ -212,15 +212,29 @@ def test_make_hands_its_variables_on(repo):
 
 @needs_make
 def test_make_test_tracker_trains_exports_and_tracks(repo, tmp_path):
-    done = dry_run(repo, 'test-tracker', f'TRACKER={tmp_path}')
+    # Neither models nor environment of an earlier run stand in the way.
+    places = [f'TRACKER={tmp_path}', f'VENV_TRACKER={tmp_path}/venv']
+    seeds = 'TRACKER_SEEDS=4 7'
+    done = dry_run(repo, 'test-tracker', *places, seeds)
     text = ' '.join(done.replace('\\\n', '').split())
-    adapt = f'train.rounds 0 adapt_bn False data.save_dir {tmp_path}/source'
-    assert adapt in text
-    assert f'synthetic.yaml data.save_dir {tmp_path}/adapted' in text
-    for name in ('source', 'adapted'):
-        assert f'projects/daam/export.py {tmp_path}/{name}/' in text
-        file = f'{tmp_path}/{name}/export/resnet_tiny_daam_{name}.onnx'
-        assert f'--{name} {file}' in text
+    for kind, settings in (
+        ('source', 'train.rounds 0 adapt_bn False '),
+        ('adapted', ''),
+    ):
+        for seed in (4, 7):
+            run = f'{tmp_path}/{kind}-{seed}'
+            assert (
+                f'synthetic.yaml {settings}train.seed {seed} '
+                f'data.synthetic.seed {seed} data.save_dir {run} '
+                'model.resume auto'
+            ) in text
+            assert f'projects/daam/export.py {run}/' in text
+        files = [
+            f'{tmp_path}/{kind}-{seed}/export/'
+            f'resnet_tiny_daam_{kind}-{seed}.onnx'
+            for seed in (4, 7)
+        ]
+        assert f'--{kind} {files[0]} {files[1]}' in text
     assert 'pip install boxmot==' in text
 
 

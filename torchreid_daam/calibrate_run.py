@@ -18,9 +18,9 @@ from torchreid_daam.evaluation.calibration import (
     cross_camera_pairs,
 )
 from torchreid_daam.randomness import key_generator
+from torchreid_daam.runs.calibration import write_calibration
 from torchreid_daam.runs.checkpoint import checkpoint_file
-from torchreid_daam.runs.files import write_json
-from torchreid_daam.use import CALIBRATION, Opened, open_model, settings_file
+from torchreid_daam.use import Opened, open_model, settings_file
 
 logger = logging.getLogger('torchreid_daam')
 _ROUND = re.compile(r'round-(\d+)\.npz')
@@ -68,7 +68,7 @@ def calibrate(cfg: CN, model: str, rate: float) -> dict[str, Any]:
         'interval': parts[basis]['interval'],
         **parts,
     }
-    write_json(checkpoint_file(model).parent / CALIBRATION, content)
+    write_calibration(checkpoint_file(model), content)
     return content
 
 

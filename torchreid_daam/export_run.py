@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import re
 from pathlib import Path
@@ -17,18 +16,18 @@ from torchreid_daam.config import get_default_config, merge_file
 from torchreid_daam.data.domains import scored_tests
 from torchreid_daam.data.seeded import Item, SeededImages
 from torchreid_daam.datamanager import build_datamanager
-from torchreid_daam.delivery.export import Exported, export
+from torchreid_daam.delivery.export import Exported, export, ready
 from torchreid_daam.delivery.features import image_transform
 from torchreid_daam.delivery.graph import Size
-from torchreid_daam.delivery.metadata import sha256
 from torchreid_daam.delivery.parity import BATCHES
 from torchreid_daam.delivery.precision import CALIBRATION_IMAGES
 from torchreid_daam.delivery.proof import Material, Options
 from torchreid_daam.delivery.ranking import TestSet
 from torchreid_daam.errors import InputError
 from torchreid_daam.loading import load_model
+from torchreid_daam.runs.calibration import read_calibration
 from torchreid_daam.runs.checkpoint import checkpoint_file
-from torchreid_daam.use import CALIBRATION
+from torchreid_daam.runs.files import sha256
 
 SIDES = (8, 2048)
 # Data sets that don't lie below data.root.
@@ -78,6 +77,8 @@ def export_run(wish: Wish) -> Exported:
         options = options._replace(
             mean=tuple(cfg.data.norm_mean), std=tuple(cfg.data.norm_std)
         )
+    folder = wish.output or (run or checkpoint.parent) / 'export'
+    ready(model.backbone_name, folder, options)  # before images are read
     material, data = _material(cfg, options, wish.no_map)
     facts = {
         'run': options.run,
@@ -86,9 +87,8 @@ def export_run(wish: Wish) -> Exported:
             'sha256': sha256(checkpoint),
         },
         'data': data,
-        'calibration': _calibration(checkpoint),
+        'calibration': read_calibration(checkpoint),
     }
-    folder = wish.output or (run or checkpoint.parent) / 'export'
     return export(model, folder, options, material, facts)
 
 
@@ -130,6 +130,9 @@ def _settings(run: Path, root: str) -> CN:
     cfg.use_gpu, cfg.data.workers = False, 0
     cfg.data.root = os.path.expanduser(root or cfg.data.root)
     cfg.sampler.train_sampler = cfg.sampler.train_sampler_t = 'RandomSampler'
+    # A stock engine's run reads no training images of its target.
+    apart = not set(cfg.data.sources) & set(cfg.data.targets)
+    cfg.data.load_train_targets = apart
     return cfg
 
 
@@ -171,23 +174,15 @@ def _run_name(checkpoint: Path, run: Path | None) -> str:
     return f'{run.name}-{checkpoint.stem}'
 
 
-def _calibration(checkpoint: Path) -> Any:
-    """A threshold for "the same person", where the model has one."""
-    path = checkpoint.parent / CALIBRATION
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise InputError(f'{path}: not readable JSON ({error})') from None
-
-
 def _material(
     cfg: CN | None, options: Options, no_map: bool
 ) -> tuple[Material, dict[str, Any]]:
     """Images for the proof, and what the metadata says about the data."""
     if cfg is None:
-        note = 'no settings of a run beside the checkpoint'
+        note = (
+            "no settings of a run beside the checkpoint; ImageNet's mean and "
+            'standard deviation are assumed'
+        )
         return Material(), {'read': False, 'note': note}
     about: dict[str, Any] = {
         'sources': list(cfg.data.sources),
@@ -198,11 +193,13 @@ def _material(
     if manager is None:
         return Material(), {**about, 'note': reason}
     transform = _transform(options)
-    images = _training_images(manager, transform)
+    images, calibration = _training_images(
+        manager, transform, options.precision == 'int8'
+    )
     tests = [] if no_map else _tests(cfg, manager, transform)
     about['read'] = True
     about['mAP_by'] = cfg.test.dist_metric
-    return Material(images, tests), about
+    return Material(images, calibration, tests), about
 
 
 def _datamanager(cfg: CN) -> tuple[Any, str]:
@@ -223,15 +220,40 @@ def _transform(options: Options) -> T.Compose:
     return image_transform(*options.incoming, options.mean, options.std)
 
 
-def _training_images(manager: Any, transform: T.Compose) -> np.ndarray | None:
-    """Some of the target's training images, spread over its files."""
-    loader = manager.train_loader_t or manager.train_loader
-    paths = sorted(entry[0] for entry in loader.dataset.data)
-    wanted = max(CALIBRATION_IMAGES, *BATCHES)
-    steps = np.linspace(0, len(paths) - 1, min(wanted, len(paths)))
-    items = [Item(paths[round(i)], -1, 0) for i in steps]
-    images = SeededImages(items, transform)
-    return np.stack([images[i]['img'].numpy() for i in range(len(images))])
+def _training_images(
+    manager: Any, transform: T.Compose, calibrates: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Some of the target's training images: to prove, and to calibrate on.
+
+    Both are spread over its files, and no image is of both unless there are
+    very few.
+    """
+    # Where the source is the target there is one list of training images.
+    loader = manager.train_loader_t
+    if loader is None:
+        loader = manager.train_loader
+    paths = sorted({entry[0] for entry in loader.dataset.data})
+    proof = spread(paths, max(BATCHES))
+    rest = sorted(set(paths) - set(proof))
+    enough = rest if len(rest) >= len(proof) else paths
+    calibration = spread(enough, CALIBRATION_IMAGES) if calibrates else []
+
+    def read(chosen: list[str]) -> np.ndarray | None:
+        images = SeededImages([Item(p, -1, 0) for p in chosen], transform)
+        found = []
+        for i in range(len(images)):
+            # A training with data.on_bad_image skip leaves out such ones.
+            with contextlib.suppress(InputError):
+                found.append(images[i]['img'].numpy())
+        return np.stack(found) if found else None
+
+    return read(proof), read(calibration)
+
+
+def spread(items: list[str], number: int) -> list[str]:
+    """At most so many, at even steps from the first to the last."""
+    steps = np.linspace(0, len(items) - 1, min(number, len(items)))
+    return [items[round(i)] for i in steps]
 
 
 def _tests(cfg: CN, manager: Any, transform: T.Compose) -> list[TestSet]:

@@ -1,6 +1,5 @@
 """The commands that use an adapted model: extract, search."""
 
-import json
 import logging
 import os
 from pathlib import Path
@@ -23,11 +22,11 @@ from torchreid_daam.delivery.features import (
 )
 from torchreid_daam.errors import InputError
 from torchreid_daam.loading import load_model
+from torchreid_daam.runs.calibration import CALIBRATION, read_calibration
 from torchreid_daam.runs.checkpoint import checkpoint_file
 from torchreid_daam.runs.files import write_json, write_text
 
 logger = logging.getLogger('torchreid_daam')
-CALIBRATION = 'calibration.json'  # beside a checkpoint
 
 
 class Opened(NamedTuple):
@@ -134,14 +133,14 @@ def search_files(
 
 
 def read_threshold(model: str) -> float | None:
-    """The calibrated threshold beside a model; None if there is none."""
-    path = checkpoint_file(model).parent / CALIBRATION
-    if not path.is_file():
-        logger.info('no %s: distances without a verdict', path)
+    """The calibrated threshold of a model; None if there is none."""
+    checkpoint = checkpoint_file(model)
+    found = read_calibration(checkpoint)
+    if found is None:
+        logger.info(
+            'no %s of %s: distances without a verdict',
+            CALIBRATION,
+            checkpoint,
+        )
         return None
-    try:
-        return float(json.loads(path.read_text(encoding='utf-8'))['threshold'])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            f'{path}: no threshold in it; calibrate writes the file'
-        ) from None
+    return float(found['threshold'])

@@ -1,7 +1,6 @@
 """One model, one file, and the proof that both give the same vectors."""
 
 import os
-import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +16,6 @@ from torchreid_daam.delivery.metadata import (
     describe,
     for_trackers,
     input_output,
-    metadata_path,
 )
 from torchreid_daam.delivery.naming import file_name
 from torchreid_daam.delivery.proof import (
@@ -29,6 +27,7 @@ from torchreid_daam.delivery.proof import (
     reference_of,
     scores_of,
 )
+from torchreid_daam.delivery.publish import claimed, publish
 from torchreid_daam.delivery.runtime import (
     Extractor,
     open_file,
@@ -36,7 +35,6 @@ from torchreid_daam.delivery.runtime import (
 )
 from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.model import DAAM
-from torchreid_daam.runs.files import atomic, write_json
 
 TIMED_BATCHES = (1, 32)
 
@@ -61,7 +59,8 @@ def export(
         model: in eval mode, on the CPU.
         folder: where the file and its metadata go.
         options: what is asked for.
-        material: images for the proof; random ones are always added.
+        material: images for the proof and for int8's ranges; random ones
+            are always added to the proof.
         facts: more entries of the metadata.
 
     Raises:
@@ -71,9 +70,9 @@ def export(
             is written then, and an earlier file stays as it is.
     """
     backbone = model.backbone_name
-    name = file_name(backbone, options.run, options.precision, options.format)
+    path = ready(backbone, folder, options)
+    name = path.name
     _check(options, material)
-    path = claimed(folder) / name
     reference = reference_of(model, options)
     content, plain = _build(model, options, material)
     try:
@@ -100,7 +99,9 @@ def export(
         {
             'kind': options.format,
             'precision': options.precision,
-            **for_trackers(backbone, options.incoming),
+            **for_trackers(
+                backbone, options.incoming, options.mean, options.std
+            ),
             'architecture': dict(model.architecture),
             **input_output(
                 options.incoming,
@@ -116,42 +117,37 @@ def export(
             'forced': options.force,
         },
     )
+    if options.precision == 'int8':
+        metadata['calibration_images'] = len(material.calibration)
     if plain is not None:
         metadata['against_fp32'] = _against(plain, exported, content, options)
-    try:
-        with atomic(path) as file:
-            file.write(content)
-        write_json(metadata_path(path), metadata)
-    except OSError as error:
-        raise InputError(f'{path}: {error.strerror}; not written') from None
+    publish(path, content, metadata)
     return Exported(path, metadata)
 
 
-def claimed(folder: str | os.PathLike) -> Path:
-    """A folder that can be written to, made if need be."""
-    folder = Path(folder).expanduser()
-    probe = folder / f'.{secrets.token_hex(4)}.tmp'
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
+def ready(backbone: str, folder: str | os.PathLike, options: Options) -> Path:
+    """Where the file will lie, once all that needs no image is checked.
+
+    Raises:
+        InputError: if the name, a package, the format or the folder won't
+            do.
+    """
+    name = file_name(backbone, options.run, options.precision, options.format)
+    if options.format == 'onnx':
+        require_packages('onnx', 'onnxruntime')
+    elif options.precision != 'fp32':
         raise InputError(
-            f'--output={folder}: {error.strerror}; a folder that can be '
-            'written to is needed'
-        ) from None
-    return folder
+            f'--precision {options.precision}: allowed with --format onnx '
+            'alone'
+        )
+    return claimed(folder) / name
 
 
 def _check(options: Options, material: Material) -> None:
-    if options.format == 'onnx':
-        require_packages('onnx', 'onnxruntime')
     if options.precision == 'fp32':
         return
     key = f'--precision {options.precision}'
-    if options.format != 'onnx':
-        raise InputError(f'{key}: allowed with --format onnx alone')
-    if options.precision == 'int8' and material.images is None:
+    if options.precision == 'int8' and material.calibration is None:
         raise InputError(
             f"{key}: needs the target's training images to calibrate on, "
             'and they are not to be had'
@@ -177,8 +173,7 @@ def _build(
     if options.precision == 'fp16':
         return precision.to_fp16(plain), plain
     if options.precision == 'int8':
-        images = material.images[: precision.CALIBRATION_IMAGES]
-        return precision.to_int8(plain, images), plain
+        return precision.to_int8(plain, material.calibration), plain
     return plain, None
 
 

@@ -2,8 +2,7 @@
 
 import hashlib
 import importlib.metadata
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,9 @@ PACKAGES = (
     'onnx',
     'onnxruntime',
 )
+# What BoxMOT takes off each crop, whatever the file says (version 25.0.0,
+# reid/backends/base_backend.py): ImageNet's.
+BOXMOT_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 LICENCE = (
     'torchreid_daam and torchreid are MIT-licensed. The weights are bound '
     'to the terms of the data sets they were trained on, named under '
@@ -60,21 +62,34 @@ def input_output(
     }
 
 
-def for_trackers(backbone: str, incoming: Size) -> dict[str, Any]:
+def for_trackers(
+    backbone: str,
+    incoming: Size,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> dict[str, Any]:
     """The keys that BoxMOT reads, and what it makes of the file.
 
     ``model_name`` ends in ``_daam``, which no tracker knows: so none builds
-    a plain backbone in its place. An ONNX file runs as it is.
+    a plain backbone in its place. An ONNX file runs as it is. Mean and
+    standard deviation are no matter of metadata there.
     """
+    alike = (tuple(mean), tuple(std)) == BOXMOT_MEAN_STD
     note = 'BoxMOT runs this file as it is, at the size of its input'
     if backbone not in BOXMOT_BACKBONES:
         note += f'; it has no backbone of the name {backbone}'
+    if not alike:
+        note += (
+            "; it takes off ImageNet's mean and standard deviation, not "
+            "this model's, so its vectors would be wrong"
+        )
     return {
         'model_name': f'{backbone}_daam',
         'preprocess': 'resize',
         'model_kwargs': {'img_size': list(incoming)},
         'boxmot': {
             'knows_backbone': backbone in BOXMOT_BACKBONES,
+            'prepares_images_alike': alike,
             'note': note,
         },
     }
@@ -93,12 +108,6 @@ def versions(format_: str) -> dict[str, Any]:
     if format_ != 'onnx':
         del found['onnx_opset']
     return found
-
-
-def sha256(path: str | os.PathLike) -> str:
-    """Of a file, as hexadecimal digits."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def describe(

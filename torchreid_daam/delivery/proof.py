@@ -33,13 +33,16 @@ class Options(NamedTuple):
 
 
 class Material(NamedTuple):
-    """What the file is proved on.
+    """What the file is proved on, and calibrated on.
 
-    ``images`` are (N, 3, H, W) float32 of the target's training part, mean
-    and std taken off, at the incoming size; None if there are none.
+    ``images`` and ``calibration`` are (N, 3, H, W) float32 of the target's
+    training part, mean and std taken off, at the incoming size; None if
+    there are none. The ranges of int8 come from ``calibration``: images it
+    was fitted to would flatter it.
     """
 
     images: np.ndarray | None = None
+    calibration: np.ndarray | None = None
     tests: Sequence[TestSet] = ()
 
 

@@ -24,6 +24,8 @@ def report(exported: Exported) -> str:
         lines.append(f'mAP: not measured ({note})')
     if 'against_fp32' in told:
         lines += _against_lines(told['against_fp32'], told['precision'])
+    if not told['boxmot']['prepares_images_alike']:
+        lines.append(f'warning: {told["boxmot"]["note"]}')
     size = 'x'.join(map(str, told['input']['shape'][2:]))
     lines.append(f'{exported.path} ({megabytes:.1f} MB, input {size})')
     return '\n'.join(lines)

@@ -1,6 +1,7 @@
 """Files that are whole or absent, never half written."""
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -88,3 +89,9 @@ def write_arrays(
     np.savez_compressed(buffer, **arrays)
     with atomic(path) as file:
         file.write(buffer.getvalue())
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Of a file, as hexadecimal digits."""
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()

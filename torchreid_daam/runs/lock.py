@@ -16,7 +16,9 @@ A_MOMENT, PATIENCE = 3.0, 15.0
 
 
 @contextlib.contextmanager
-def owned(folder: str | os.PathLike, key: str) -> Iterator[None]:
+def owned(
+    folder: str | os.PathLike, key: str, moment: float = A_MOMENT
+) -> Iterator[None]:
     """Holds a folder as its only writer.
 
     The operating system gives the lock up when its process ends, however
@@ -25,6 +27,7 @@ def owned(folder: str | os.PathLike, key: str) -> Iterator[None]:
     Args:
         folder: is made if it isn't there.
         key: the config key that named it, for the message.
+        moment: seconds to wait for an owner that lives.
 
     Raises:
         InputError: if another process holds it, naming that process.
@@ -32,7 +35,7 @@ def owned(folder: str | os.PathLike, key: str) -> Iterator[None]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
-    _acquire(lock, folder, key)
+    _acquire(lock, folder, key, moment)
     try:
         write_text(folder / OWNER, f'{os.getpid()}\n')
         yield
@@ -42,7 +45,7 @@ def owned(folder: str | os.PathLike, key: str) -> Iterator[None]:
         lock.release()
 
 
-def _acquire(lock: FileLock, folder: Path, key: str) -> None:
+def _acquire(lock: FileLock, folder: Path, key: str, moment: float) -> None:
     """Takes the lock, or says who has it.
 
     Loading processes of a killed owner may hold it for some seconds, until
@@ -53,7 +56,7 @@ def _acquire(lock: FileLock, folder: Path, key: str) -> None:
     except Timeout:
         owner = _owner(folder)
         with contextlib.suppress(Timeout):
-            lock.acquire(timeout=A_MOMENT if _alive(owner) else PATIENCE)
+            lock.acquire(timeout=moment if _alive(owner) else PATIENCE)
             return
         raise InputError(
             f'{key}={folder}: process {owner} is writing there; '
