@@ -172,11 +172,11 @@ class TestAlgorithm1:
         seen = []
 
         class Watching(ImageDAAMEngine):
-            def _restart(self, round_, features):
+            def _restart(self, features):
                 head = self.model.classifier_t.weight
                 before = head.detach().clone()
                 parameter = id(head)
-                super()._restart(round_, features)
+                super()._restart(features)
                 seen.append(
                     (
                         len(self.optimizer.state),
@@ -451,21 +451,6 @@ class TestRandomness:
         scores = [row['mAP'] for row in reference[1]]
         assert [r['mAP'] for r in engine.folder.results.rows] == scores
 
-    def test_progress_has_the_same_bits_without_pretraining(
-        self, root, tmp_path
-    ):
-        engine = make_engine(root, tmp_path, rounds=5, round_epoch=10)
-        engine.num_batches = 10
-
-        def shares(pretrain_epoch):
-            engine.pretrain_epoch = pretrain_epoch
-            for engine.epoch in range(pretrain_epoch, pretrain_epoch + 50):
-                for step in range(10):
-                    yield engine._progress(step)
-
-        assert list(shares(12)) == list(shares(0))
-        assert list(shares(0))[:3] == pytest.approx([0, 0.002, 0.004])
-
     def test_target_order_is_that_of_the_bytes(self, root, tmp_path):
         engine = make_engine(root, tmp_path)
         paths = engine.domains.target_paths
@@ -660,7 +645,7 @@ class TestResume:
             ('adapt_batch_norm', 1),  # before round 1
             ('scored_test', 2),  # AdaBN
             ('target_features', 1),
-            ('labeller', 1),
+            ('labelling.labeller', 1),
             ('folder.write_labels', 1),
             ('_restart', 1),
             ('forward_backward', 14),  # in the middle of round 1
@@ -668,7 +653,7 @@ class TestResume:
             ('adapt_batch_norm', 2),  # round 1 has ended
             ('scored_test', 3),
             ('folder.write_selected', 2),
-            ('labeller', 2),
+            ('labelling.labeller', 2),
             ('forward_backward', 40),
             ('scored_test', 4),  # the last one
             ('folder.history.write_selected', 3),
@@ -701,7 +686,7 @@ class TestResume:
         owner, name = {
             'loading': (engine.domains.source.loader.dataset, 'transform'),
             'forward': (engine, 'outputs'),
-            'optimiser': (engine.guard, 'step'),
+            'optimiser': (engine.step.guard, 'step'),
         }[where]
         call = step if where != 'loading' else 8 * step - 3
         original = getattr(owner, name)
@@ -725,8 +710,7 @@ class TestResume:
     def test_batches_are_counted_in_the_whole_epoch(
         self, root, tmp_path, capsys
     ):
-        engine = make_engine(root, tmp_path)
-        engine.guard = Interrupting(4)
+        engine = make_engine(root, tmp_path, guard=Interrupting(4))
         with pytest.raises(KeyboardInterrupt):
             run(engine, tmp_path)
         again = make_engine(root, tmp_path)
@@ -795,7 +779,7 @@ class TestResume:
         whole = make_engine(root, tmp_path / 'whole', adapt_bn=False)
         expected = run(whole, tmp_path / 'whole')
         engine = make_engine(root, tmp_path / 'part', adapt_bn=False)
-        killed_at(engine, 'labeller', 2)
+        killed_at(engine, 'labelling.labeller', 2)
         with pytest.raises(Killed):
             run(engine, tmp_path / 'part')
         weights, again = self.go_on(root, tmp_path / 'part', adapt_bn=False)

@@ -13,6 +13,8 @@ LEVELS = {
     'pseudo_labels': 0,
     'guards': 0,
     'batch_norm': 0,
+    'epochs': 0,
+    'step': 0,
     'optim': 0,
     'config': 0,
     'backbones': 0,
@@ -31,6 +33,7 @@ LEVELS = {
     'runs': 0,
     'tracklets': 0,
     'cluster_search': 1,
+    'labelling': 1,
     'recipe': 0,
     'model': 1,
     'data.folder': 1,
@@ -73,7 +76,12 @@ OPEN = (
     'delivery',
     'delivery.figures',
 )
-FORBIDDEN = {'engine': ('model', 'recipe')}
+# The engine, and what it is made of, know no network and no method.
+FORBIDDEN = {
+    'engine': ('model', 'recipe'),
+    'labelling': ('model', 'recipe'),
+    'step': ('recipe',),
+}
 MAY_PRINT = ('run', 'cli', 'commands', 'plan')
 PRIVATE_NAMES = ('__model_factory', '__image_datasets', '__video_datasets')
 

@@ -88,7 +88,7 @@ def test_the_observer_changes_no_bit(tmp_path, monkeypatch):
         cfg.data.save_dir = str(tmp_path / name)
         job = run.prepare(cfg)
         if name == 'unseen':
-            job.engine.observer = None
+            job.engine.labelling.observer = None
         job.engine.run(save_dir=cfg.data.save_dir, print_freq=1000)
         states.append(job.engine.model.state_dict())
         figures = job.folder.rounds[0]

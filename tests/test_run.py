@@ -57,7 +57,7 @@ def test_seats_of_your_own(done):
 
     job = prepare(cfg, labeller=labeller, engine_class=Engine)
     assert type(job.engine) is Engine
-    assert job.engine.labeller.labeller is job.datamanager
+    assert job.engine.labelling.labeller.labeller is job.datamanager
     assert seen == [job.cfg.pseudo_labels.num_clusters] != [0]
     assert type(prepare(cfg).engine) is ImageDAAMEngine
 

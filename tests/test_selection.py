@@ -100,7 +100,7 @@ def test_in_a_run(rule, tmp_path, monkeypatch, caplog):
     given = iter((0.1, 0.9, 0.4))
     if rule == 'health':
         monkeypatch.setattr(
-            'torchreid_daam.engine.health_score', lambda *_: next(given)
+            'torchreid_daam.labelling.health_score', lambda *_: next(given)
         )
     kept = {}
     write = run.RunFolder.write_checkpoint

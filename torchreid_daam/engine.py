@@ -1,14 +1,14 @@
 """Algorithm 1 of arXiv:1905.10529 on torchreid's engine.
 
-One flat epoch axis: ``[0, pretrain_epoch)`` is line 1, then each round of
-``round_epoch`` epochs is one iteration of lines 2 to 6. The engine gets its
-labeller, samplers, loss terms and averager as objects and knows none of them
-by name.
+The engine says what comes when; what it is made of does the work: ``Epochs``
+is the flat axis of epochs, ``Step`` one step, ``Labelling`` what begins a
+round, ``TrainingState`` what is saved. Labeller, samplers, loss terms,
+averager, selector and observer are objects that it gets and doesn't know by
+name.
 """
 
-import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,38 +16,19 @@ import torch
 from torch import nn
 
 from torchreid_daam.data.domains import Domains
-from torchreid_daam.data.paired import joint_batch
 from torchreid_daam.data.samplers import Order, random_order
-from torchreid_daam.errors import RunFailed
+from torchreid_daam.epochs import Epochs
 from torchreid_daam.evaluation.engine import EvaluatingEngine
-from torchreid_daam.evaluation.health import round_figures
-from torchreid_daam.evaluation.selection import (
-    REFUSED,
-    Selector,
-    health_score,
-)
-from torchreid_daam.guards import StepGuard, check_weights
-from torchreid_daam.pseudo_labels import PseudoLabels, agreement
-from torchreid_daam.randomness import key_generator, key_seed, seed_all
-from torchreid_daam.runs.checkpoint import (
-    load_training_state,
-    training_state,
-    unwrapped,
-)
+from torchreid_daam.evaluation.selection import Selector
+from torchreid_daam.guards import StepGuard
+from torchreid_daam.labelling import Converged, Labelling
+from torchreid_daam.pseudo_labels import PseudoLabels
 from torchreid_daam.runs.folder import RunFolder
-from torchreid_daam.runs.signals import Deliver, postponed
+from torchreid_daam.runs.keeper import Keeper, WholeEpoch
+from torchreid_daam.runs.state import TrainingState
+from torchreid_daam.step import Step
 
 logger = logging.getLogger('torchreid_daam')
-TEST_OPTIONS = (
-    'dist_metric',
-    'normalize_feature',
-    'use_metric_cuhk03',
-    'ranks',
-)
-
-
-class _Converged(Exception):
-    """Successive labels agree; no further round is trained."""
 
 
 class ImageDAAMEngine(EvaluatingEngine):
@@ -98,6 +79,9 @@ class ImageDAAMEngine(EvaluatingEngine):
         ValueError: if there are rounds and no target training images.
     """
 
+    batch_idx = WholeEpoch()
+    num_batches = WholeEpoch()
+
     def __init__(
         self,
         datamanager: Any,
@@ -126,13 +110,9 @@ class ImageDAAMEngine(EvaluatingEngine):
         selector: Selector | None = None,
         folder: RunFolder | None = None,
     ) -> None:
+        orders = {'source': sampler_s, 'target': sampler}
         domains = Domains(
-            datamanager,
-            {'source': sampler_s, 'target': sampler},
-            seed,
-            epoch_length,
-            persistent_workers,
-            cache,
+            datamanager, orders, seed, epoch_length, persistent_workers, cache
         )
         super().__init__(
             datamanager,
@@ -144,56 +124,28 @@ class ImageDAAMEngine(EvaluatingEngine):
             seed=seed,
             folder=folder,
         )
-        if rounds and self.domains.target is None:
+        if rounds and domains.target is None:
             raise ValueError('rounds need load_train_targets=True')
-        self.optimizer, self.scheduler = optimizer, scheduler
         self.register_model('model', model, optimizer, scheduler)
-        self.pretrain_epoch, self.rounds = pretrain_epoch, rounds
-        self.round_epoch = round_epoch
-        self.labeller = labeller
-        self.terms = terms
-        self.guard = guard or StepGuard()
-        self.observer = observer
+        self.optimizer, self.scheduler = optimizer, scheduler
+        self.epochs = epochs = Epochs(pretrain_epoch, rounds, round_epoch)
+        self.step = Step(
+            model, optimizer, terms, epochs, seed, guard, averager
+        )
+        self.labelling = Labelling(
+            domains, labeller, seed, observer, stop_agreement, head_init
+        )
         self.selector = selector or Selector()
-        self.stop_agreement = stop_agreement
-        self.head_init = head_init
-        self.labels: PseudoLabels | None = None
-        self._round = 0  # whose labels are trained on
-        self._stage: tuple[int | str, ...] = ()
-        self._skip = 0  # batches of this epoch that an earlier run trained
-        self._batch = self._batches = 0  # of those that are left
-        self._signals: list[int] = []
-        self._values: dict[str, float] = {}
-        self._recorded_at = -1
-        self.complete = False  # whether a resumed run has nothing left to do
-        self._test_options: dict[str, Any] = {}
-        self._running = False
+        self.keeper = Keeper(
+            TrainingState(self.step, scheduler, self.labelling, self.selector),
+            epochs,
+            self._round_score,
+        )
 
     @property
-    def num_epochs(self) -> int:
-        """Length of the flat epoch axis."""
-        return self.pretrain_epoch + self.rounds * self.round_epoch
-
-    # torchreid counts the batches of an epoch from 0, one that goes on in
-    # its middle too.
-
-    @property
-    def batch_idx(self) -> int:
-        """Number of a batch in its whole epoch."""
-        return self._skip + self._batch
-
-    @batch_idx.setter
-    def batch_idx(self, value: int) -> None:
-        self._batch = value
-
-    @property
-    def num_batches(self) -> int:
-        """Batches of the whole epoch."""
-        return self._skip + self._batches
-
-    @num_batches.setter
-    def num_batches(self, value: int) -> None:
-        self._batches = value
+    def pretrain_epoch(self) -> int:
+        """Epochs on the source alone."""
+        return self.epochs.pretrain_epoch
 
     # The run, on torchreid's loop
 
@@ -203,34 +155,33 @@ class ImageDAAMEngine(EvaluatingEngine):
         """Runs pretraining and rounds, or with ``test_only`` a test.
 
         The options are those of torchreid's ``Engine.run``; ``max_epoch``
-        is :attr:`num_epochs` here, whatever is given.
+        is that of :attr:`epochs` here, whatever is given.
         """
         if self.folder is None:
             self.folder = RunFolder(save_dir)
-        options['max_epoch'] = self.num_epochs
-        self._test_options = {
-            name: options[name] for name in TEST_OPTIONS if name in options
-        }
+        options.update(start_epoch=start_epoch, max_epoch=self.epochs.total)
         if options.get('test_only'):
-            super().run(save_dir=save_dir, **options)
+            super().run(save_dir, **options)
             return
         if self.complete:
             logger.info('the run is complete: nothing is left to train')
             return
-        self._running = True
         self.epoch = start_epoch - 1  # where only the last test is left
-        try:
-            super().run(save_dir=save_dir, start_epoch=start_epoch, **options)
-        except _Converged as converged:
-            logger.info('%s', converged)
-            if not self.scores:  # resumed where the rounds had ended
-                self.scored_test(**self._test_options)
-            finished, _ = self._finished(self.epoch)
-            self.folder.add_rows('final', finished, self.epoch, self.scores)
-            self._save(self.epoch, complete=True)
-            self.writer.close()
-        finally:
-            self._running = False
+        with self.keeper.run(self.folder):
+            try:
+                super().run(save_dir, **options)
+            except Converged as converged:
+                logger.info('%s', converged)
+                self._end_early(self.epoch)
+
+    def _end_early(self, done: int) -> None:
+        """What torchreid's run does after its last epoch."""
+        if not self.scores:  # resumed where the rounds had ended
+            self.scored_test(**self._test_options)
+        finished, _ = self.epochs.finished(done)
+        self.folder.add_rows('final', finished, done, self.scores)
+        self.keeper.save(done, complete=True)
+        self.writer.close()
 
     def train(
         self,
@@ -240,113 +191,50 @@ class ImageDAAMEngine(EvaluatingEngine):
     ) -> None:
         """One epoch; the first of a round begins with fresh labels."""
         self._close_stage(self.epoch)
-        finished, epoch = self._finished(self.epoch)
-        if self.epoch < self.pretrain_epoch:
+        stage = self.epochs.stage(self.epoch)
+        if stage.round == 0:
             self.train_loader = self.domains.pretraining
-            stage = ('pretrain', 0, self.epoch)
         else:
-            if self._round != finished + 1:
-                self._begin_round(finished + 1)
+            if stage.round != self.labelling.round:
+                self._begin_round(stage.round)
             self.train_loader = self.domains.adaptation
-            stage = ('adapt', finished + 1, epoch)
-        self._stage = stage
-        self.train_loader.set_epoch(*stage, skip=self._skip)
-        with postponed() as self._signals:
+        self.train_loader.set_epoch(*stage, skip=self.keeper.skip)
+        with self.keeper.epoch():
             super().train(print_freq, fixbase_epoch, open_layers)
-            self.guard.look()
-        self._skip = 0
-        done = self.epoch + 1
-        if self._ends_stage(done) or self.folder.history.due(True):
-            self._save(done)
-
-    def _finished(self, done: int) -> tuple[int, int]:
-        """Finished rounds after ``done`` epochs, and epochs of the next."""
-        return divmod(max(0, done - self.pretrain_epoch), self.round_epoch)
-
-    def _ends_stage(self, done: int) -> bool:
-        """Whether pretraining, or a round, ends after ``done`` epochs."""
-        after = done - self.pretrain_epoch
-        return after >= 0 and after % self.round_epoch == 0
+        self.keeper.ended(self.epoch + 1)
 
     def _close_stage(self, done: int) -> None:
         """Scores and saves where pretraining or a round has ended."""
-        if not self._ends_stage(done) or self._recorded_at == done:
+        if not self.epochs.ends_stage(done) or self.keeper.recorded_at == done:
             return
-        finished, _ = self._finished(done)
+        finished, _ = self.epochs.finished(done)
         if finished:
             self.adapt_batch_norm(finished, 0)
-        self._record('round' if finished else 'direct', finished, done)
-        self._save(done)
-
-    # Lines 3 to 5 of Algorithm 1
+        self.record('round' if finished else 'direct', finished, done)
+        self.keeper.recorded_at = done
+        self.keeper.save(done)
 
     def _begin_round(self, round_: int) -> None:
+        """Lines 3 to 5 of Algorithm 1."""
         if round_ == 1 and self.adapt_bn:
             self.adapt_batch_norm(0, 0)
-            self._record('adabn', 0, self.epoch)
+            self.record('adabn', 0, self.epoch)
         features = self.target_features()
-        generator = key_generator(self.seed, 'cluster', round_)
-        cameras = self.domains.target_cameras
-        previous = self.labels
-        labels = self.labeller(features, cameras, previous, generator)
-        self._stop_if_settled(round_, labels, previous)
-        self.labels = labels
-        self.folder.write_labels(
-            round_, self.labels, self.domains.target_paths, cameras
-        )
-        self.folder.write_round(
-            round_,
-            {'epoch': self.epoch, **self._figures(round_, features, previous)},
-        )
-        self._restart(round_, features)
-
-    def _figures(
-        self, round_: int, features: np.ndarray, previous: PseudoLabels | None
-    ) -> dict[str, Any]:
-        if self.observer is None:
-            return round_figures(self.labels, previous)
         with self.averaged():
-            figures = self.observer(
+            self.labelling.begin(
                 round_,
-                self.model,
-                self.domains,
                 features,
-                self.labels,
-                previous,
+                self.model,
+                self.epoch,
+                self.folder,
+                self.writer,
             )
-        for name, value in figures.items():
-            if isinstance(value, int | float):
-                self.writer.add_scalar(f'Health/{name}', value, round_)
-        return figures
+        self._restart(features)
 
-    def _restart(self, round_: int, features: np.ndarray) -> None:
-        """A round starts with its labels, a new head and no momentum."""
-        self.domains.target.set_labels(self.labels.labels, self.labels.weights)
-        centers = None
-        if self.head_init == 'centers':
-            centers = torch.as_tensor(self.labels.means(features))
-        unwrapped(self.model).set_num_clusters(
-            len(self.labels.centers),
-            key_seed(self.seed, 'head', round_),
-            centers,
-        )
+    def _restart(self, features: np.ndarray) -> None:
+        """A round starts with a new head and no momentum."""
+        self.labelling.start_head(self.model, features)
         self.optimizer.state.clear()
-        self._round = round_
-
-    def _stop_if_settled(
-        self,
-        round_: int,
-        labels: PseudoLabels,
-        previous: PseudoLabels | None,
-    ) -> None:
-        if previous is None or not self.stop_agreement:
-            return
-        score = agreement(labels.labels, previous.labels)
-        if score > self.stop_agreement:
-            raise _Converged(
-                f'labels of round {round_} agree with those before '
-                f'(adjusted Rand index {score:.3f}); rounds end'
-            )
 
     # One step
 
@@ -358,51 +246,13 @@ class ImageDAAMEngine(EvaluatingEngine):
         Raises:
             RunFailed: if the loss is not finite; see ``guards``.
         """
-        step = self.batch_idx
-        self._heed_signals(step)
-        # Layers that draw in a step, such as dropout.
-        seed_all(key_seed(self.seed, 'step', *self._stage, step))
-        imgs, batch = joint_batch(data, self.device)
-        if 'target' in data:
-            batch['progress'] = self._progress(step)
-        self.guard.before(self.model)
-        output = self.outputs(imgs, batch)
-        terms = self.terms(output, batch)
-        loss = self.terms.total(terms)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.guard.step(
-            self.optimizer,
-            {'loss': loss, **terms},
-            f'epoch {self.epoch + 1}, batch {step + 1}',
-            [path for part in data.values() for path in part['impath']],
+        number = self.batch_idx
+        self.keeper.heed(self.epoch, number)
+        values = self.step(
+            data, self.outputs, self.epoch, number, self.num_batches
         )
-        if self.averager is not None:
-            self.averager.update(unwrapped(self.model))
-        self._heed_signals(step + 1)
-        if self._running and self.folder.history.due():
-            self._save(self.epoch, batch=step + 1)
-        return self._floats({'loss': loss, **terms})
-
-    def _heed_signals(self, batch: int) -> None:
-        """Ends the run between two steps, with what was trained saved."""
-        if self._signals:
-            if self._running:
-                self._save(self.epoch, batch)
-            raise Deliver
-
-    def _floats(self, values: dict[str, torch.Tensor]) -> dict[str, float]:
-        """Scalars for the sum and the log, in one trip from the device.
-
-        On a GPU a trip waits for it, so torchreid's meters get the floats
-        of the last one, made every ``guard.every`` steps.
-        """
-        known = self._values.keys() == values.keys()
-        look = (self.batch_idx + 1) % self.guard.every == 0
-        if self.device.type == 'cpu' or look or not known:
-            floats = torch.stack(list(values.values())).tolist()
-            self._values = dict(zip(values, floats, strict=True))
-        return dict(self._values)
+        self.keeper.stepped(self.epoch, number + 1)
+        return values
 
     def outputs(self, imgs: torch.Tensor, batch: dict[str, Any]) -> Any:
         """What the model says about a joint batch: one call for all rows.
@@ -413,14 +263,6 @@ class ImageDAAMEngine(EvaluatingEngine):
         """
         return self.model(imgs)
 
-    def _progress(self, step: int) -> float:
-        """Share of the adaptation done, for terms that warm up."""
-        # Whole epochs first: the share has the same bits where pretraining
-        # was loaded.
-        epoch = self.epoch - self.pretrain_epoch
-        done = epoch + step / self.num_batches
-        return done / (self.rounds * self.round_epoch)
-
     # Testing, and what is kept
 
     def test(self, *args: Any, **kwargs: Any) -> float:
@@ -428,104 +270,32 @@ class ImageDAAMEngine(EvaluatingEngine):
 
         A ``test_only`` run takes the statistics as they are.
         """
-        if not self._running:
-            rank1 = self.scored_test(*args, **kwargs)
-            if self.folder is not None:
-                self.folder.add_rows('final', 0, 0, self.scores)
-            return rank1
-        done = self.epoch + 1
-        if done < self.num_epochs and self._ends_stage(done):
+        if not self.keeper.running:
+            return super().test(*args, **kwargs)
+        done, total = self.epoch + 1, self.epochs.total
+        if done < total and self.epochs.ends_stage(done):
             self._close_stage(done)
             return self.rank1()
-        if done > self.pretrain_epoch:
-            self.adapt_batch_norm(*self._finished(done))
+        if done > self.epochs.pretrain_epoch:
+            self.adapt_batch_norm(*self.epochs.finished(done))
         rank1 = self.scored_test(*args, **kwargs)
-        if done == self.num_epochs:
-            self._add_last_rows(done)
+        if done == total:
+            self._add_last_rows(self.epochs.rounds, done)
         return rank1
 
-    def _record(self, stage: str, round_: int, done: int) -> None:
-        self.scored_test(**self._test_options)
-        self.folder.add_rows(stage, round_, done, self.scores)
-        self._recorded_at = done
-
-    def _add_last_rows(self, done: int) -> None:
-        add = self.folder.add_rows
-        if self.rounds:
-            add('round', self.rounds, done, self.scores)
-        else:
-            add('direct', 0, done, self.scores)
-            self._add_adabn_rows(done)
-        add('final', self.rounds, done, self.scores)
-
-    def _add_adabn_rows(self, done: int) -> None:
-        """Scores AdaBN on a model that keeps the source's statistics.
-
-        Without rounds the run's product is the source model, from which a
-        later run starts.
-        """
-        if not self.adapt_bn:
-            return
-        scores, model = self.scores, unwrapped(self.model)
-        state = {k: v.clone() for k, v in model.state_dict().items()}
-        self.adapt_batch_norm(0, 0)
-        self._record('adabn', 0, done)
-        model.load_state_dict(state)
-        self.scores = scores
+    def _add_last_rows(self, rounds: int, done: int) -> None:
+        stage = 'round' if rounds else 'direct'
+        self.folder.add_rows(stage, rounds, done, self.scores)
+        if not rounds:
+            self.try_adabn(done)
+        self.folder.add_rows('final', rounds, done, self.scores)
 
     def save_model(
         self, epoch: int, rank1: float, save_dir: str, is_best: bool = False
     ) -> None:
-        """torchreid's hook after a test; see :meth:`_save`."""
-        self._save(epoch + 1, complete=epoch + 1 == self.num_epochs)
-
-    def _save(self, done: int, batch: int = 0, complete: bool = False) -> None:
-        """Writes the run's checkpoints, torchreid's keys and ours.
-
-        ``last`` is what a resumed run goes on from, ``selected`` what
-        the selector chose. That one comes first: a run that is killed
-        between the two ends its stage again, with the same bits.
-
-        Args:
-            done: whole epochs that were trained.
-            batch: batches of the next one.
-            complete: whether nothing is left to do.
-        """
-        self.guard.look()
-        check_weights(self.model)
-        rows = self.folder.results.rows
-        recorded = self._recorded_at == done or complete
-        finished, _ = self._finished(done)
-        chosen = (
-            recorded
-            and not batch
-            and self.selector.offer(finished, self._round_score)
-        )
-        state = training_state(
-            unwrapped(self.model), self.optimizer, self.scheduler
-        )
-        state.update(
-            epoch=done,
-            batch=batch,
-            round=self._round,
-            recorded=recorded,
-            complete=complete,
-            planned=self.num_epochs,
-            skipped=self.guard.skipped,
-            rank1=rows[-1]['rank1'] / 100 if rows else 0.0,
-            rows=rows,
-            round_scores=dict(self.selector.scores),
-        )
-        if self.labels is not None:
-            state['pseudo_labels'] = self.labels.as_tensors()
-            state['target_names'] = self._target_names
-        if self.averager is not None:
-            state['averager'] = self.averager.state_dict()
-        if chosen:
-            with self.averaged():
-                weights = unwrapped(self.model).state_dict()
-                self.folder.write_selected({**state, 'state_dict': weights})
-        self.folder.write_checkpoint(state)
+        """torchreid's hook after a test."""
+        done = epoch + 1
+        self.keeper.save(done, complete=done == self.epochs.total)
 
     def _round_score(self) -> float:
         """What the selector ranks the model of now by.
@@ -534,67 +304,21 @@ class ImageDAAMEngine(EvaluatingEngine):
         closed again gets the same score.
         """
         if self.selector.rule == 'target_map':
-            ranks = self.scores.values()
-            return float(np.mean([r.mean_ap for r in ranks]))
-        features = self.target_features()
-        cameras = self.domains.target_cameras
-        generator = key_generator(self.seed, 'select', self._round)
-        try:
-            labels = self.labeller(features, cameras, self.labels, generator)
-        except RunFailed as failed:
-            logger.warning('round %d: %s', self._round, failed)
-            return REFUSED
-        return health_score(features, labels.labels, cameras, generator)
+            return self.mean_ap()
+        return self.labelling.health(self.target_features())
 
     def resume(self, state: Mapping[str, Any]) -> int:
         """Takes over a checkpoint; returns the epoch to go on from.
 
         Args:
-            state: what :meth:`_save` wrote.
+            state: what an earlier run wrote.
 
         Raises:
             KeyError, RuntimeError, ValueError: if it is of another run.
         """
-        load_training_state(
-            state, unwrapped(self.model), self.optimizer, self.scheduler
-        )
-        rows = list(state['rows'])
-        if state['complete']:
-            self.complete = state['planned'] >= self.num_epochs
-            if not self.complete:  # it goes on for more rounds
-                rows = [row for row in rows if row['stage'] != 'final']
-        self.folder.results.restore(rows)
-        self.selector.scores = dict(state.get('round_scores', {}))
-        self._round, self._skip = state['round'], state['batch']
-        self.guard.skipped = state['skipped']
-        self.folder.keep_rounds(self._round)
-        if state['recorded']:
-            self._recorded_at = state['epoch']
-        if self.averager is not None:
-            self.averager.load_state_dict(state['averager'])
-        if 'pseudo_labels' in state and self.domains.target is not None:
-            self._check_target(state['target_names'])
-            self.labels = PseudoLabels.from_tensors(state['pseudo_labels'])
-            self.domains.target.set_labels(
-                self.labels.labels, self.labels.weights
-            )
-        return state['epoch']
+        return self.keeper.resume(state, self.folder)
 
-    @functools.cached_property
-    def _target_names(self) -> list[str]:
-        """Paths below the data root, which each checkpoint holds."""
-        return self.folder.names(self.domains.target_paths)
-
-    def _check_target(self, there: Sequence[str]) -> None:
-        """Labels go with images, by name and in the order trained in."""
-        here = self._target_names
-        if len(there) != len(here):
-            raise ValueError(
-                f'labels of {len(there)} target images, {len(here)} are here'
-            )
-        for old, new in zip(there, here, strict=True):
-            if old != new:
-                raise ValueError(
-                    f'target images are others, or their bytes are: {new} '
-                    f'is where {old} was'
-                )
+    @property
+    def complete(self) -> bool:
+        """Whether a resumed run has nothing left to do."""
+        return self.keeper.complete

@@ -14,8 +14,16 @@ from torchreid_daam.evaluation.ranks import Ranks, recorded_ranks
 from torchreid_daam.randomness import key_generator
 from torchreid_daam.runs.checkpoint import unwrapped
 from torchreid_daam.runs.folder import RunFolder
+from torchreid_daam.runs.state import averaged
 
 BN_BATCH = 64
+# What torchreid's run hands on to each test.
+TEST_OPTIONS = (
+    'dist_metric',
+    'normalize_feature',
+    'use_metric_cuhk03',
+    'ranks',
+)
 
 
 class EvaluatingEngine(torchreid.engine.Engine):
@@ -58,6 +66,14 @@ class EvaluatingEngine(torchreid.engine.Engine):
         self.folder = folder
         self.test_loader = domains.test_loaders()
         self.scores: dict[str, Ranks] = {}
+        self._test_options: dict[str, Any] = {}
+
+    def run(self, save_dir: str = 'log', **options: Any) -> None:
+        """torchreid's run, whose options each test of ours gets too."""
+        self._test_options = {
+            name: options[name] for name in TEST_OPTIONS if name in options
+        }
+        super().run(save_dir=save_dir, **options)
 
     @property
     def device(self) -> torch.device:
@@ -66,9 +82,7 @@ class EvaluatingEngine(torchreid.engine.Engine):
 
     def averaged(self) -> contextlib.AbstractContextManager:
         """Within it the model holds the averaged weights, if any."""
-        if self.averager is None:
-            return contextlib.nullcontext()
-        return self.averager.applied(unwrapped(self.model))
+        return averaged(self.model, self.averager)
 
     def extract_features(self, input: torch.Tensor) -> torch.Tensor:
         """f_sh (N, D) of images on any device."""
@@ -102,6 +116,13 @@ class EvaluatingEngine(torchreid.engine.Engine):
                 self.model, (imgs.to(self.device) for imgs in batches)
             )
 
+    def test(self, *args: Any, **kwargs: Any) -> float:
+        """A test by itself, with the statistics as they are."""
+        rank1 = self.scored_test(*args, **kwargs)
+        if self.folder is not None:
+            self.folder.add_rows('final', 0, 0, self.scores)
+        return rank1
+
     def scored_test(self, *args: Any, **kwargs: Any) -> float:
         """torchreid's test, whose ranks are kept in ``scores``.
 
@@ -123,3 +144,33 @@ class EvaluatingEngine(torchreid.engine.Engine):
         if not self.scores:
             return 0.0
         return float(list(self.scores.values())[-1].cmc[0])
+
+    def mean_ap(self) -> float:
+        """Mean average precision over the test sets."""
+        return float(np.mean([r.mean_ap for r in self.scores.values()]))
+
+    def record(self, stage: str, round_: int, done: int) -> None:
+        """Scores the model of now and adds the rows.
+
+        Args:
+            stage: one of ``results.STAGES``.
+            round_: rounds finished.
+            done: epochs finished.
+        """
+        self.scored_test(**self._test_options)
+        self.folder.add_rows(stage, round_, done, self.scores)
+
+    def try_adabn(self, done: int) -> None:
+        """Adds AdaBN's rows; the model keeps the source's statistics.
+
+        Without rounds the run's product is the source model, from which a
+        later run starts.
+        """
+        if not self.adapt_bn:
+            return
+        scores, model = self.scores, unwrapped(self.model)
+        state = {k: v.clone() for k, v in model.state_dict().items()}
+        self.adapt_batch_norm(0, 0)
+        self.record('adabn', 0, done)
+        model.load_state_dict(state)
+        self.scores = scores

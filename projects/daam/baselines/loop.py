@@ -14,8 +14,7 @@ from torchreid_daam.config.kwargs import (
     optimizer_kwargs,
     restart_kwargs,
 )
-from torchreid_daam.engine import TEST_OPTIONS
-from torchreid_daam.evaluation.engine import BN_BATCH
+from torchreid_daam.evaluation.engine import BN_BATCH, TEST_OPTIONS
 from torchreid_daam.optim import restart_factor
 from torchreid_daam.randomness import key_generator
 from torchreid_daam.run import Job

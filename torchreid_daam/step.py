@@ -1,0 +1,106 @@
+"""One step of the training: a batch in, other weights and scalars out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchreid_daam.data.paired import joint_batch
+from torchreid_daam.epochs import Epochs
+from torchreid_daam.guards import StepGuard
+from torchreid_daam.randomness import key_seed, seed_all
+from torchreid_daam.runs.checkpoint import unwrapped
+
+
+class Step:
+    """Forward, Eq. 12, backward, and the optimiser if all is finite.
+
+    Args:
+        model: a DAAM, or one in DataParallel.
+        optimizer: of its parameters.
+        terms: the engine's seat, such as ``DAAMLoss``.
+        epochs: the axis, for keys and warm-ups.
+        seed: of what a layer draws in a step.
+        guard: looks at each step's loss.
+        averager: the engine's seat, or None.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        terms: Callable,
+        epochs: Epochs,
+        seed: int,
+        guard: StepGuard | None = None,
+        averager: Any = None,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.terms = terms
+        self.epochs = epochs
+        self.seed = seed
+        self.guard = guard or StepGuard()
+        self.averager = averager
+        self._floats: dict[str, float] = {}
+
+    def __call__(
+        self,
+        data: dict[str, dict[str, Any]],
+        outputs: Callable[[torch.Tensor, dict[str, Any]], Any],
+        epoch: int,
+        number: int,
+        of: int,
+    ) -> dict[str, float]:
+        """Trains on a batch of the source or of both domains.
+
+        Args:
+            data: what a ``PairedLoader`` yields.
+            outputs: ``(imgs, batch) -> DAAMOutput``.
+            epoch: on the flat axis.
+            number: of the batch in its epoch, from 0.
+            of: batches in the epoch.
+
+        Returns:
+            The loss and its terms, by name.
+
+        Raises:
+            RunFailed: if the loss is not finite; see ``guards``.
+        """
+        # Layers that draw in a step, such as dropout.
+        stage = self.epochs.stage(epoch)
+        seed_all(key_seed(self.seed, 'step', *stage, number))
+        device = next(self.model.parameters()).device
+        imgs, batch = joint_batch(data, device)
+        if 'target' in data:
+            batch['progress'] = self.epochs.progress(epoch, number / of)
+        self.guard.before(self.model)
+        terms = self.terms(outputs(imgs, batch), batch)
+        loss = self.terms.total(terms)
+        self.optimizer.zero_grad()
+        loss.backward()
+        values = {'loss': loss, **terms}
+        self.guard.step(
+            self.optimizer,
+            values,
+            f'epoch {epoch + 1}, batch {number + 1}',
+            [path for part in data.values() for path in part['impath']],
+        )
+        if self.averager is not None:
+            self.averager.update(unwrapped(self.model))
+        look = (number + 1) % self.guard.every == 0
+        return self._shown(values, device.type == 'cpu' or look)
+
+    def _shown(
+        self, values: dict[str, torch.Tensor], look: bool
+    ) -> dict[str, float]:
+        """Scalars for the sum and the log, in one trip from the device.
+
+        On a GPU a trip waits for it, so torchreid's meters get the floats
+        of the last one, made every ``guard.every`` steps.
+        """
+        if look or self._floats.keys() != values.keys():
+            floats = torch.stack(list(values.values())).tolist()
+            self._floats = dict(zip(values, floats, strict=True))
+        return dict(self._floats)
