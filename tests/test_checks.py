@@ -135,6 +135,24 @@ WRONG = {
         'train_sampler_t=RandomIdentitySampler',
         'is RandomSampler',
     ),
+    'PK batch': (
+        'sampler.train_sampler_t PseudoIdentitySampler '
+        'sampler.num_instances 3',
+        'num_instances=3',
+        'batch_size=4',
+    ),
+    'PK batch of the source': (
+        'sampler.train_sampler BalancedIdentitySampler '
+        'sampler.num_instances 3',
+        'num_instances=3',
+        'sampler.train_sampler=BalancedIdentitySampler',
+    ),
+    'PK with a stock engine': (
+        'loss.name softmax train.max_epoch 1 '
+        'sampler.train_sampler BalancedIdentitySampler',
+        'train_sampler=BalancedIdentitySampler',
+        'daam only',
+    ),
     'K': (
         'pseudo_labels.num_clusters 17',
         'pseudo_labels.num_clusters=17',

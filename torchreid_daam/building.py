@@ -12,6 +12,7 @@ from yacs.config import CfgNode as CN
 from torchreid_daam import registry
 from torchreid_daam.cluster_search import SearchingLabeller
 from torchreid_daam.config.kwargs import (
+    balanced_kwargs,
     dbscan_kwargs,
     labeller_kwargs,
     model_kwargs,
@@ -21,6 +22,7 @@ from torchreid_daam.data.seeded import source_items
 from torchreid_daam.model import build_daam, load_weights
 from torchreid_daam.pseudo_labels import KMeansLabeller
 from torchreid_daam.randomness import seeded
+from torchreid_daam.recipe.balanced import BalancedIdentities
 from torchreid_daam.recipe.dbscan import DBSCANLabeller
 from torchreid_daam.stock import build_plain_model
 
@@ -71,9 +73,18 @@ def build_labeller(cfg: CN, datamanager: Any) -> Callable:
     )
 
 
+def target_order(cfg: CN) -> Order:
+    """The sampler seat of the target, which sees pseudo labels alone."""
+    if cfg.sampler.train_sampler_t == 'PseudoIdentitySampler':
+        return BalancedIdentities(**balanced_kwargs(cfg))
+    return random_order
+
+
 def source_order(cfg: CN, datamanager: Any) -> Order:
-    """The sampler seat of the source, any of torchreid's samplers."""
+    """The sampler seat of the source, any of torchreid's samplers, or ours."""
     name = cfg.sampler.train_sampler
+    if name == 'BalancedIdentitySampler':
+        return BalancedIdentities(**balanced_kwargs(cfg))
     if name == 'RandomSampler' or not cfg.data.sources:
         return random_order
     items = source_items(datamanager.train_loader.dataset.data)

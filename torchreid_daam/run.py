@@ -18,6 +18,7 @@ from torchreid_daam.building import (
     build_model,
     placed,
     source_order,
+    target_order,
 )
 from torchreid_daam.checks import check_data, check_images, check_layers
 from torchreid_daam.config import config_hash, flatten
@@ -283,6 +284,7 @@ def _daam_engine(
         labeller=guarded,
         guard=StepGuard(**guard_kwargs(cfg)),
         terms=DAAMLoss(**loss_kwargs(cfg), domain_head=head),
+        sampler=target_order(cfg),
         sampler_s=source_order(cfg, datamanager),
         persistent_workers=cfg.data.workers > 0,
         observer=Observer(

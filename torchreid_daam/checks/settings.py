@@ -8,6 +8,7 @@ from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
 from torchreid_daam.config import check_values
+from torchreid_daam.config.kwargs import OWN_SAMPLERS
 from torchreid_daam.errors import InputError
 
 # torchreid searches this in the whole path of an image, not in its name.
@@ -115,12 +116,7 @@ def _check_daam(cfg: CN) -> None:
             'data.transforms=random_patch: not with loss.name daam, its pool '
             'of patches makes results depend on the workers'
         )
-    if cfg.sampler.train_sampler_t != 'RandomSampler':
-        raise InputError(
-            f'sampler.train_sampler_t={cfg.sampler.train_sampler_t}: allowed '
-            'with loss.name daam is RandomSampler; others look at true '
-            'identities or file order of the target'
-        )
+    _check_samplers(cfg)
     labels = cfg.pseudo_labels
     if labels.cluster_search != 'rule' and labels.num_clusters:
         raise InputError(
@@ -172,7 +168,30 @@ def _check_daam(cfg: CN) -> None:
         )
 
 
+def _check_samplers(cfg: CN) -> None:
+    name, batch = cfg.sampler.train_sampler_t, cfg.train.batch_size
+    if name not in ('RandomSampler', 'PseudoIdentitySampler'):
+        raise InputError(
+            f'sampler.train_sampler_t={name}: allowed with loss.name daam is '
+            'RandomSampler or PseudoIdentitySampler; others look at true '
+            'identities or file order of the target'
+        )
+    for key in ('train_sampler', 'train_sampler_t'):
+        own = cfg.sampler[key] in OWN_SAMPLERS
+        if own and batch % cfg.sampler.num_instances:
+            raise InputError(
+                f'sampler.num_instances={cfg.sampler.num_instances}: '
+                f'train.batch_size={batch} is no multiple of it, which '
+                f'sampler.{key}={cfg.sampler[key]} needs'
+            )
+
+
 def _check_stock(cfg: CN) -> None:
+    for key in ('train_sampler', 'train_sampler_t'):
+        if cfg.sampler[key] in OWN_SAMPLERS:
+            raise InputError(
+                f'sampler.{key}={cfg.sampler[key]}: with loss.name daam only'
+            )
     if cfg.device == 'mps':
         raise InputError(
             f"device=mps: torchreid's {cfg.loss.name} engine knows cpu and "

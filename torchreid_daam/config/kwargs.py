@@ -4,6 +4,9 @@ from typing import Any
 
 from yacs.config import CfgNode as CN
 
+# Orders of ours that torchreid doesn't know.
+OWN_SAMPLERS = ('BalancedIdentitySampler', 'PseudoIdentitySampler')
+
 
 def imagedata_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``torchreid.data.ImageDataManager``."""
@@ -27,12 +30,17 @@ def imagedata_kwargs(cfg: CN) -> dict[str, Any]:
         'num_instances': cfg.sampler.num_instances,
         'num_cams': cfg.sampler.num_cams,
         'num_datasets': cfg.sampler.num_datasets,
-        'train_sampler': cfg.sampler.train_sampler,
-        'train_sampler_t': cfg.sampler.train_sampler_t,
+        'train_sampler': torchreids_sampler(cfg.sampler.train_sampler),
+        'train_sampler_t': torchreids_sampler(cfg.sampler.train_sampler_t),
         'cuhk03_labeled': cfg.cuhk03.labeled_images,
         'cuhk03_classic_split': cfg.cuhk03.classic_split,
         'market1501_500k': cfg.market1501.use_500k_distractors,
     }
+
+
+def torchreids_sampler(name: str) -> str:
+    """The sampler of torchreid's own loader, which we don't train from."""
+    return 'RandomSampler' if name in OWN_SAMPLERS else name
 
 
 def target_folder_kwargs(cfg: CN) -> dict[str, Any]:
@@ -74,6 +82,14 @@ def model_kwargs(cfg: CN) -> dict[str, Any]:
 def loss_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``DAAMLoss``."""
     return dict(cfg.loss.daam)
+
+
+def balanced_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of ``BalancedIdentities``."""
+    return {
+        'batch_size': cfg.train.batch_size,
+        'num_instances': cfg.sampler.num_instances,
+    }
 
 
 def labeller_kwargs(cfg: CN) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def get_default_config() -> CN:
     cfg.sampler = CN()
     cfg.sampler.train_sampler = 'RandomSampler'  # order of the source
     cfg.sampler.train_sampler_t = 'RandomSampler'  # order of the target
-    cfg.sampler.num_instances = 4  # images per id, RandomIdentitySampler
+    cfg.sampler.num_instances = 4  # images per id, *IdentitySampler
     cfg.sampler.num_cams = 1  # cameras in a batch, RandomDomainSampler
     cfg.sampler.num_datasets = 1  # data sets in a batch, RandomDatasetSampler
 

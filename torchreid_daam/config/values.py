@@ -40,6 +40,7 @@ CHOICES: dict[str, tuple] = {
         'SequentialSampler',
         'RandomDomainSampler',
         'RandomDatasetSampler',
+        'BalancedIdentitySampler',
     ),
     'test.dist_metric': ('euclidean', 'cosine'),
     'test.evaluator': ('chunked', 'torchreid'),
