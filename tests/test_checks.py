@@ -135,6 +135,34 @@ WRONG = {
         'train_sampler_t=RandomIdentitySampler',
         'is RandomSampler',
     ),
+    'random_patch in pretraining': (
+        'data.pretrain_transforms random_patch',
+        'data.pretrain_transforms=random_patch',
+        'daam',
+    ),
+    'augmentation of pretraining': (
+        'data.pretrain_transforms flip',
+        'data.pretrain_transforms=flip',
+        'random_flip',
+    ),
+    'jitter of three': (
+        'data.color_jitter [.2,.2,.2]',
+        'data.color_jitter=[0.2, 0.2, 0.2]',
+        'four numbers',
+    ),
+    'jitter of words': ('data.color_jitter strong', 'strong', 'four numbers'),
+    'jitter of hue': ('data.color_jitter [0,0,0,1]', '[0, 0, 0, 1]', '0.5'),
+    'jitter that nobody asked for': (
+        'data.color_jitter [.1,.1,.1,0]',
+        'data.color_jitter=',
+        'has no effect',
+    ),
+    'stages of a stock engine': (
+        'loss.name softmax train.max_epoch 1 '
+        'data.pretrain_transforms random_flip',
+        'pretrain_transforms',
+        'daam only',
+    ),
     'PK batch': (
         'sampler.train_sampler_t PseudoIdentitySampler '
         'sampler.num_instances 3',

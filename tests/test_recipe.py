@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
+from torchvision.transforms import ColorJitter, ToTensor
 
 from tiny import tiny_config
 from torchreid_daam.config import merge_options
+from torchreid_daam.data.seeded import SeededImages
+from torchreid_daam.randomness import seed_all
 from torchreid_daam.run import adapt, prepare
 
 
@@ -58,3 +62,58 @@ def test_a_run_with_balanced_batches(folder):
     assert [row['stage'] for row in rows][-1] == 'final'
     cfg = settings(folder, 'random')
     assert rows != adapt(cfg)['rows']
+
+
+# Augmentation by stage
+
+
+def pixels(job, stage):
+    domains = job.engine.domains
+    count = len(domains.target_items)
+    domains.target.set_labels(np.arange(count) % 9, np.ones(count))
+    loader = getattr(domains, stage)
+    loader.set_epoch('adapt', 1, 0)
+    batches = [data['source'] for data in loader]
+    return (
+        np.concatenate([batch['index'] for batch in batches]),
+        torch.cat([batch['img'] for batch in batches]),
+    )
+
+
+def test_a_stage_has_its_own_augmentation(folder):
+    jitter = ('data.transforms', str(['random_flip', 'color_jitter']))
+    names = ('data.pretrain_transforms', 'random_flip')
+    short = ('train.epoch_length', 'source')
+    plain = prepare(settings(folder, 'a', *short, *jitter))
+    staged = prepare(settings(folder, 'b', *short, *names, *jitter))
+    other = prepare(settings(folder, 'c', *short, 'data.transforms', names[1]))
+    # The same keys: only the augmentation differs, sample by sample.
+    rounds = [pixels(job, 'adaptation') for job in (plain, staged, other)]
+    before = [pixels(job, 'pretraining') for job in (plain, staged, other)]
+    for one, two in zip(rounds, before, strict=True):
+        assert one[0].tolist() == two[0].tolist() == rounds[0][0].tolist()
+    assert torch.equal(rounds[0][1], rounds[1][1])
+    assert torch.equal(before[1][1], before[2][1])
+    assert torch.equal(before[0][1], rounds[0][1])
+    assert not torch.equal(before[1][1], rounds[1][1])
+
+
+def test_strengths_of_the_jitter(folder):
+    names = ('data.transforms', 'color_jitter', 'data.color_jitter')
+    job = prepare(settings(folder, 'd', *names, '[.5, 0, 0, 0]'))
+    items = job.engine.domains.source.loader.dataset.items
+    images = job.engine.domains.source.loader.dataset
+    (jitter,) = [
+        step
+        for step in images.transform.transforms
+        if isinstance(step, ColorJitter)
+    ]
+    assert jitter.brightness == (0.5, 1.5) and jitter.contrast is None
+    # Brightness is one factor on all pixels of an image.
+    plain = SeededImages(items[:1], ToTensor())[0]['img'].mean()
+    factors = []
+    for seed in range(60):
+        seed_all(seed)
+        changed = jitter(images.read(items[0].path))
+        factors.append(float(ToTensor()(changed).mean() / plain))
+    assert 0.45 < min(factors) < 0.65 and max(factors) > 1.25

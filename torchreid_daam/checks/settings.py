@@ -111,10 +111,18 @@ def _check_daam(cfg: CN) -> None:
         raise InputError(
             f'data.k_tfm={cfg.data.k_tfm}: allowed with loss.name daam is 1'
         )
-    if 'random_patch' in [name.lower() for name in cfg.data.transforms]:
+    for key in ('transforms', 'pretrain_transforms'):
+        if 'random_patch' in [name.lower() for name in cfg.data[key]]:
+            raise InputError(
+                f'data.{key}=random_patch: not with loss.name daam, its pool '
+                'of patches makes results depend on the workers'
+            )
+    named = [*cfg.data.transforms, *cfg.data.pretrain_transforms]
+    if cfg.data.color_jitter and 'color_jitter' not in map(str.lower, named):
         raise InputError(
-            'data.transforms=random_patch: not with loss.name daam, its pool '
-            'of patches makes results depend on the workers'
+            f'data.color_jitter={cfg.data.color_jitter}: has no effect; '
+            'data.transforms or data.pretrain_transforms has to name '
+            'color_jitter'
         )
     _check_samplers(cfg)
     labels = cfg.pseudo_labels
@@ -187,6 +195,11 @@ def _check_samplers(cfg: CN) -> None:
 
 
 def _check_stock(cfg: CN) -> None:
+    if cfg.data.pretrain_transforms:
+        raise InputError(
+            f'data.pretrain_transforms={cfg.data.pretrain_transforms}: with '
+            'loss.name daam only; a stock engine has one stage'
+        )
     for key in ('train_sampler', 'train_sampler_t'):
         if cfg.sampler[key] in OWN_SAMPLERS:
             raise InputError(

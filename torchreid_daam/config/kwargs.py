@@ -38,6 +38,17 @@ def imagedata_kwargs(cfg: CN) -> dict[str, Any]:
     }
 
 
+def pretrain_transform_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of torchreid's ``build_transforms``, for pretraining."""
+    return {
+        'height': cfg.data.height,
+        'width': cfg.data.width,
+        'transforms': cfg.data.pretrain_transforms,
+        'norm_mean': cfg.data.norm_mean,
+        'norm_std': cfg.data.norm_std,
+    }
+
+
 def torchreids_sampler(name: str) -> str:
     """The sampler of torchreid's own loader, which we don't train from."""
     return 'RandomSampler' if name in OWN_SAMPLERS else name

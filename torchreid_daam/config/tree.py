@@ -48,6 +48,8 @@ def get_default_config() -> CN:
     cfg.data.width = 128  # of the network's input, pixels
     cfg.data.combineall = False  # train on query and gallery of the source
     cfg.data.transforms = ['random_flip', 'random_crop']  # augmentation
+    cfg.data.pretrain_transforms = []  # of pretraining; [] = transforms
+    cfg.data.color_jitter = []  # its four strengths; [] = torchreid's
     cfg.data.k_tfm = 1  # augmented copies of an image; daam takes 1
     cfg.data.norm_mean = [0.485, 0.456, 0.406]  # ImageNet's
     cfg.data.norm_std = [0.229, 0.224, 0.225]  # ImageNet's

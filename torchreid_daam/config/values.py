@@ -181,11 +181,7 @@ def check_values(cfg: CN) -> None:
         raise InputError(
             'sgd.nesterov=True: needs sgd.momentum above 0 and sgd.dampening 0'
         )
-    for name in cfg.data.transforms:
-        if name.lower() not in TRANSFORMS:
-            raise InputError(
-                f'data.transforms={name}: allowed are {", ".join(TRANSFORMS)}'
-            )
+    _check_transforms(cfg)
     try:
         check_epoch_length(cfg.train.epoch_length)
     except ValueError as error:
@@ -206,6 +202,23 @@ def check_values(cfg: CN) -> None:
     check_folders(cfg)
     if any(not 1 <= rank <= 50 for rank in cfg.test.ranks):
         raise InputError(f'test.ranks={cfg.test.ranks}: 1 to 50 each')
+
+
+def _check_transforms(cfg: CN) -> None:
+    for key in ('transforms', 'pretrain_transforms'):
+        for name in cfg.data[key]:
+            if str(name).lower() not in TRANSFORMS:
+                raise InputError(
+                    f'data.{key}={name}: allowed are {", ".join(TRANSFORMS)}'
+                )
+    jitter = cfg.data.color_jitter
+    numbers = all(type(value) in (int, float) for value in jitter)
+    fits = numbers and len(jitter) == 4 and min(jitter) >= 0
+    if jitter and not (fits and max(jitter) <= 1 and jitter[3] <= 0.5):
+        raise InputError(
+            f'data.color_jitter={jitter}: [] or four numbers expected, '
+            'brightness, contrast, saturation of 0 to 1, hue of 0 to 0.5'
+        )
 
 
 def config_hash(cfg: CN) -> str:

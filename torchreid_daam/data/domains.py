@@ -30,7 +30,8 @@ class Domains:
     Args:
         datamanager: torchreid's, with ``load_train_targets=True``; without
             target training images only source and test loaders exist. A
-            source that is a stand-in for none is left out.
+            source that is a stand-in for none is left out. Where it has a
+            ``transform_pretrain``, pretraining augments by that one.
         orders: sampler seats of source and target.
         seed: of all keyed randomness.
         epoch_length: see :class:`PairedLoader`.
@@ -64,6 +65,18 @@ class Domains:
                 items, orders['source'], seed, 'source', persistent_workers
             )
             self.pretraining = PairedLoader(self.source)
+            if hasattr(datamanager, 'transform_pretrain'):
+                # A loader of its own: the workers hold the transform.
+                self.pretraining = PairedLoader(
+                    self._domain(
+                        items,
+                        orders['source'],
+                        seed,
+                        'source',
+                        persistent_workers,
+                        datamanager.transform_pretrain,
+                    )
+                )
         self.target_items: list[Item] = []
         self.target: DomainLoader | None = None
         if datamanager.train_loader_t is not None:
@@ -82,9 +95,12 @@ class Domains:
                 self.source, self.target, epoch_length
             )
 
-    def _domain(self, items, order, seed, name, persistent) -> DomainLoader:
+    def _domain(
+        self, items, order, seed, name, persistent, transform=None
+    ) -> DomainLoader:
+        transform = transform or self.datamanager.transform_tr
         return DomainLoader(
-            SeededImages(items, self.datamanager.transform_tr, self._read),
+            SeededImages(items, transform, self._read),
             order,
             self.batch_size,
             seed,
