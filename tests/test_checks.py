@@ -163,6 +163,12 @@ WRONG = {
         'pretrain_transforms',
         'daam only',
     ),
+    'soft targets of nobody': (
+        'loss.daam.weight_soft 1',
+        'weight_soft=1.0',
+        'train.ema_decay',
+    ),
+    'decay': ('train.ema_decay 1', 'train.ema_decay=1', 'less than 1'),
     'PK batch': (
         'sampler.train_sampler_t PseudoIdentitySampler '
         'sampler.num_instances 3',

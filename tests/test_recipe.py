@@ -117,3 +117,44 @@ def test_strengths_of_the_jitter(folder):
         changed = jitter(images.read(items[0].path))
         factors.append(float(ToTensor()(changed).mean() / plain))
     assert 0.45 < min(factors) < 0.65 and max(factors) > 1.25
+
+
+# A moving average of the weights
+
+
+TEACHER = ('train.ema_decay', 0.9, 'loss.daam.weight_soft', 0.5)
+
+
+def weights(folder, name='selected'):
+    path = folder / 'checkpoints' / f'{name}.pth'
+    return torch.load(path, weights_only=True)
+
+
+def test_the_average_is_what_is_kept(folder):
+    cfg = settings(folder, 'ema', *TEACHER, 'train.rounds', 2)
+    adapt(cfg)
+    selected = weights(cfg.save_dir)['state_dict']
+    last = weights(cfg.save_dir, 'last')
+    for name, value in last['averager'].items():
+        assert torch.equal(value, selected[name]), name
+    head = 'branch_dsh.fc.weight'
+    assert not torch.equal(selected[head], last['state_dict'][head])
+
+
+def test_a_resumed_average_has_the_same_bits(folder):
+    whole = settings(folder, 'ema', *TEACHER, 'train.rounds', 2)
+    first = settings(folder, 'ema-cut', *TEACHER)
+    adapt(first)
+    again = settings(folder, 'ema-on', *TEACHER, 'train.rounds', 2)
+    again.model.resume = str(first.save_dir)
+    adapt(again)
+    one, two = weights(whole.save_dir), weights(again.save_dir)
+    for name, value in one['state_dict'].items():
+        assert torch.equal(value, two['state_dict'][name]), name
+
+
+def test_pretraining_does_not_know_the_average(folder):
+    plain = adapt(settings(folder, 'plain', 'adapt_bn', False))
+    average = adapt(settings(folder, 'avg', *TEACHER, 'adapt_bn', False))
+    assert plain['rows'][0] == average['rows'][0]
+    assert plain['rows'][-1] != average['rows'][-1]

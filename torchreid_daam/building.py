@@ -1,4 +1,4 @@
-"""Model, labeller and orders of images, as the settings say."""
+"""What a run is made of, as the settings say."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,18 +12,23 @@ from yacs.config import CfgNode as CN
 from torchreid_daam import registry
 from torchreid_daam.cluster_search import SearchingLabeller
 from torchreid_daam.config.kwargs import (
+    averager_kwargs,
     balanced_kwargs,
     dbscan_kwargs,
     labeller_kwargs,
+    loss_kwargs,
     model_kwargs,
 )
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.data.seeded import source_items
+from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.model import build_daam, load_weights
 from torchreid_daam.pseudo_labels import KMeansLabeller
 from torchreid_daam.randomness import seeded
 from torchreid_daam.recipe.balanced import BalancedIdentities
 from torchreid_daam.recipe.dbscan import DBSCANLabeller
+from torchreid_daam.recipe.teacher import WeightAverage, soft_term
+from torchreid_daam.recipe.terms import MoreTerms
 from torchreid_daam.stock import build_plain_model
 
 
@@ -71,6 +76,22 @@ def build_labeller(cfg: CN, datamanager: Any) -> Callable:
     return SearchingLabeller(
         lambda number: KMeansLabeller(**{**kwargs, 'num_clusters': number})
     )
+
+
+def build_averager(cfg: CN) -> WeightAverage | None:
+    """The averager seat: none, or a moving average of the weights."""
+    if not cfg.train.ema_decay:
+        return None
+    return WeightAverage(**averager_kwargs(cfg))
+
+
+def build_terms(cfg: CN, domain_head: nn.Module | None) -> Callable:
+    """The terms seat: Eq. 12, and what the settings put beside it."""
+    base = DAAMLoss(**loss_kwargs(cfg), domain_head=domain_head)
+    known = {'soft': soft_term}
+    weights = {name: cfg.loss.daam[f'weight_{name}'] for name in known}
+    more = {n: (w, known[n]) for n, w in weights.items() if w}
+    return MoreTerms(base, more) if more else base
 
 
 def target_order(cfg: CN) -> Order:

@@ -50,11 +50,13 @@ class ImageDAAMEngine(EvaluatingEngine):
         terms: ``(output, batch) -> {name: scalar}`` with ``total(terms)``,
             such as ``DAAMLoss``.
         averager: None, or an object with ``update(model)`` after each step,
+            ``restart(model)`` before the first one of a round,
             ``applied(model)``, a context in which the model holds the
-            averaged weights, for clustering, testing and saving, and
-            ``state_dict`` / ``load_state_dict``. It swaps parameters only,
-            never buffers: BatchNorm statistics are estimated while it is
-            applied.
+            averaged weights, for clustering, testing and saving,
+            ``targets(model, imgs)``, what terms find in a batch beside the
+            labels, and ``state_dict`` / ``load_state_dict``. With
+            ``adapt_bn`` it swaps parameters only, never buffers: BatchNorm
+            statistics are estimated while it is applied.
         guard: looks at each step's loss; see ``guards``.
         epoch_length: ``max``, ``source``, ``target`` or a number.
         stop_agreement: adjusted Rand index between successive labels above
@@ -234,7 +236,7 @@ class ImageDAAMEngine(EvaluatingEngine):
     def _restart(self, features: np.ndarray) -> None:
         """A round starts with a new head and no momentum."""
         self.labelling.start_head(self.model, features)
-        self.optimizer.state.clear()
+        self.step.restart()
 
     # One step
 

@@ -169,6 +169,11 @@ def _check_daam(cfg: CN) -> None:
             'loss.daam.weight_reid_s=0 and weight_reid_t=0: one of them has '
             'to be more, there is nothing to learn otherwise'
         )
+    if weights.weight_soft and not cfg.train.ema_decay:
+        raise InputError(
+            f'loss.daam.weight_soft={weights.weight_soft}: needs '
+            'train.ema_decay above 0, whose model gives the answers'
+        )
     if cfg.train.pretrain_epoch and not cfg.loss.daam.weight_reid_s:
         raise InputError(
             'loss.daam.weight_reid_s=0: nothing to pretrain with; '

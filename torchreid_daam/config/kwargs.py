@@ -7,6 +7,9 @@ from yacs.config import CfgNode as CN
 # Orders of ours that torchreid doesn't know.
 OWN_SAMPLERS = ('BalancedIdentitySampler', 'PseudoIdentitySampler')
 
+# Keys of loss.daam that are not those of Eq. 12.
+MORE_TERMS = ('weight_soft',)
+
 
 def imagedata_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``torchreid.data.ImageDataManager``."""
@@ -92,7 +95,17 @@ def model_kwargs(cfg: CN) -> dict[str, Any]:
 
 def loss_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``DAAMLoss``."""
-    return dict(cfg.loss.daam)
+    return {k: v for k, v in cfg.loss.daam.items() if k not in MORE_TERMS}
+
+
+def averager_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of ``WeightAverage``."""
+    return {
+        'decay': cfg.train.ema_decay,
+        'anew': ('classifier_t.',),
+        'buffers': not cfg.adapt_bn,
+        'soft': cfg.loss.daam.weight_soft > 0,
+    }
 
 
 def balanced_kwargs(cfg: CN) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def get_default_config() -> CN:
     cfg.train.round_epoch = 200  # epochs of a round (section 5.2)
     cfg.train.epoch_length = 'max'  # or source, target, a number
     cfg.train.stop_agreement = 0.0  # adjusted Rand index that ends rounds
+    cfg.train.ema_decay = 0.0  # of averaged weights; 0 = none
     cfg.train.select = 'last'  # which round becomes selected.pth
     cfg.train.max_epoch = 0  # stock engines; derived with daam
     cfg.train.start_epoch = 0  # stock engines
@@ -138,6 +139,7 @@ def get_default_config() -> CN:
     cfg.loss.daam.weight_ds = 1.0  # of Eq. 5 or its replacement
     cfg.loss.daam.weight_dsp = 1.0  # of Eq. 10
     cfg.loss.daam.weight_orth = 1.0  # of Eq. 11
+    cfg.loss.daam.weight_soft = 0.0  # of the averaged model's answers
     cfg.loss.daam.reduction = 'mean'  # mean, or sum as printed
     cfg.loss.daam.orth = 'cosine'  # cosine, or paper: squared norms
     cfg.loss.daam.domain_loss = 'occ'  # occ (Eq. 5), grl, mmd or none

@@ -95,6 +95,7 @@ LOWEST: dict[str, float] = {
     'loss.daam.weight_ds': 0,
     'loss.daam.weight_dsp': 0,
     'loss.daam.weight_orth': 0,
+    'loss.daam.weight_soft': 0,
     'pseudo_labels.num_clusters': 0,
     'test.batch_size': 1,
     'test.visrank_topk': 1,
@@ -111,6 +112,7 @@ HIGHEST: dict[str, int] = {
 }
 # Shares: 0 is allowed, 1 is not.
 SHARES = (
+    'train.ema_decay',
     'sgd.momentum',
     'sgd.dampening',
     'rmsprop.alpha',
