@@ -169,6 +169,16 @@ WRONG = {
         'train.ema_decay',
     ),
     'decay': ('train.ema_decay 1', 'train.ema_decay=1', 'less than 1'),
+    'smoothing': (
+        'loss.daam.label_smoothing 1',
+        'label_smoothing=1',
+        'less than 1',
+    ),
+    'margin': (
+        'loss.daam.triplet_margin -1',
+        'triplet_margin=-1',
+        'at least 0',
+    ),
     'PK batch': (
         'sampler.train_sampler_t PseudoIdentitySampler '
         'sampler.num_instances 3',

@@ -29,6 +29,7 @@ from torchreid_daam.recipe.balanced import BalancedIdentities
 from torchreid_daam.recipe.dbscan import DBSCANLabeller
 from torchreid_daam.recipe.teacher import WeightAverage, soft_term
 from torchreid_daam.recipe.terms import MoreTerms
+from torchreid_daam.recipe.triplet import TripletTerm
 from torchreid_daam.stock import build_plain_model
 
 
@@ -88,7 +89,10 @@ def build_averager(cfg: CN) -> WeightAverage | None:
 def build_terms(cfg: CN, domain_head: nn.Module | None) -> Callable:
     """The terms seat: Eq. 12, and what the settings put beside it."""
     base = DAAMLoss(**loss_kwargs(cfg), domain_head=domain_head)
-    known = {'soft': soft_term}
+    known = {
+        'soft': soft_term,
+        'triplet': TripletTerm(cfg.loss.daam.triplet_margin),
+    }
     weights = {name: cfg.loss.daam[f'weight_{name}'] for name in known}
     more = {n: (w, known[n]) for n, w in weights.items() if w}
     return MoreTerms(base, more) if more else base

@@ -8,7 +8,7 @@ from yacs.config import CfgNode as CN
 OWN_SAMPLERS = ('BalancedIdentitySampler', 'PseudoIdentitySampler')
 
 # Keys of loss.daam that are not those of Eq. 12.
-MORE_TERMS = ('weight_soft',)
+MORE_TERMS = ('weight_soft', 'weight_triplet', 'triplet_margin')
 
 
 def imagedata_kwargs(cfg: CN) -> dict[str, Any]:

@@ -96,6 +96,8 @@ LOWEST: dict[str, float] = {
     'loss.daam.weight_dsp': 0,
     'loss.daam.weight_orth': 0,
     'loss.daam.weight_soft': 0,
+    'loss.daam.weight_triplet': 0,
+    'loss.daam.triplet_margin': 0,
     'pseudo_labels.num_clusters': 0,
     'test.batch_size': 1,
     'test.visrank_topk': 1,
@@ -113,6 +115,7 @@ HIGHEST: dict[str, int] = {
 # Shares: 0 is allowed, 1 is not.
 SHARES = (
     'train.ema_decay',
+    'loss.daam.label_smoothing',
     'sgd.momentum',
     'sgd.dampening',
     'rmsprop.alpha',
