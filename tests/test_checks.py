@@ -179,6 +179,16 @@ WRONG = {
         'triplet_margin=-1',
         'at least 0',
     ),
+    'source-free epochs': (
+        'train.source_free_from 1 train.epoch_length source',
+        'source_free_from=1',
+        'epoch_length=source',
+    ),
+    'source-free without target': (
+        'train.source_free_from 1 loss.daam.weight_reid_t 0',
+        'source_free_from=1',
+        'weight_reid_t above 0',
+    ),
     'PK batch': (
         'sampler.train_sampler_t PseudoIdentitySampler '
         'sampler.num_instances 3',

@@ -169,6 +169,8 @@ def _check_daam(cfg: CN) -> None:
             'loss.daam.weight_reid_s=0 and weight_reid_t=0: one of them has '
             'to be more, there is nothing to learn otherwise'
         )
+    if cfg.train.source_free_from:
+        _check_source_free(cfg)
     if weights.weight_soft and not cfg.train.ema_decay:
         raise InputError(
             f'loss.daam.weight_soft={weights.weight_soft}: needs '
@@ -178,6 +180,20 @@ def _check_daam(cfg: CN) -> None:
         raise InputError(
             'loss.daam.weight_reid_s=0: nothing to pretrain with; '
             'train.pretrain_epoch has to be 0 then'
+        )
+
+
+def _check_source_free(cfg: CN) -> None:
+    told = f'train.source_free_from={cfg.train.source_free_from}'
+    if cfg.train.epoch_length == 'source':
+        raise InputError(
+            f'{told}: without a source train.epoch_length=source has no '
+            'length; max, target or a number'
+        )
+    if not cfg.loss.daam.weight_reid_t:
+        raise InputError(
+            f'{told}: needs loss.daam.weight_reid_t above 0, what else there '
+            'is learns from the source'
         )
 
 
