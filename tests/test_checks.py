@@ -189,6 +189,11 @@ WRONG = {
         'source_free_from=1',
         'weight_reid_t above 0',
     ),
+    'temperature': (
+        'loss.daam.assign_temperature 0',
+        'assign_temperature=0',
+        'more than 0',
+    ),
     'PK batch': (
         'sampler.train_sampler_t PseudoIdentitySampler '
         'sampler.num_instances 3',

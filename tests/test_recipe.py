@@ -199,3 +199,38 @@ def test_a_source_free_run_goes_on_with_the_same_bits(folder):
     one, two = weights(folder / 'free'), weights(again.save_dir)
     for name, value in one['state_dict'].items():
         assert torch.equal(value, two['state_dict'][name]), name
+
+
+# Shares of clusters, and weights by agreement
+
+
+def test_shares_reach_the_step_and_survive_a_resume(folder):
+    options = (
+        *('loss.daam.weight_assign', 1, 'loss.daam.weight_triplet', 1),
+        *('pseudo_labels.sample_weights', 'agreement'),
+        *('pseudo_labels.head_init', 'random'),
+    )
+    seen = []
+
+    class Watching(ImageDAAMEngine):
+        def forward_backward(self, data):
+            values = super().forward_backward(data)
+            seen.append(tuple(values))
+            return values
+
+    cfg = settings(folder, 'assign', *options, 'train.rounds', 2)
+    adapt(cfg, engine_class=Watching)
+    assert {names[-2:] for names in seen if len(names) > 2} == {
+        ('assign', 'triplet')
+    }
+    first = settings(folder, 'assign-cut', *options)
+    adapt(first)
+    again = settings(folder, 'assign-on', *options, 'train.rounds', 2)
+    again.model.resume = str(first.save_dir)
+    adapt(again)
+    one, two = weights(cfg.save_dir), weights(again.save_dir)
+    for name, value in one['state_dict'].items():
+        assert torch.equal(value, two['state_dict'][name]), name
+    last = weights(again.save_dir, 'last')['pseudo_labels']
+    assert last['soft'].sum(dim=1).numpy() == pytest.approx(1)
+    assert 0 < last['weights'].min() < last['weights'].max() <= 1

@@ -25,7 +25,12 @@ from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.model import build_daam, load_weights
 from torchreid_daam.pseudo_labels import KMeansLabeller
 from torchreid_daam.randomness import seeded
+from torchreid_daam.recipe.assignment import (
+    AssigningLabeller,
+    assignment_term,
+)
 from torchreid_daam.recipe.balanced import BalancedIdentities
+from torchreid_daam.recipe.consensus import AgreementLabeller
 from torchreid_daam.recipe.dbscan import DBSCANLabeller
 from torchreid_daam.recipe.teacher import WeightAverage, soft_term
 from torchreid_daam.recipe.terms import MoreTerms
@@ -64,7 +69,18 @@ def placed(cfg: CN, model: nn.Module) -> nn.Module:
 
 
 def build_labeller(cfg: CN, datamanager: Any) -> Callable:
-    """The labeller seat: DBSCAN, or k-means with a search for K if wanted."""
+    """The labeller seat: labels, then weights or shares besides."""
+    labeller = _clustering(cfg, datamanager)
+    if cfg.pseudo_labels.sample_weights == 'agreement':
+        labeller = AgreementLabeller(labeller)
+    if cfg.loss.daam.weight_assign:
+        temperature = cfg.loss.daam.assign_temperature
+        labeller = AssigningLabeller(labeller, temperature)
+    return labeller
+
+
+def _clustering(cfg: CN, datamanager: Any) -> Callable:
+    """DBSCAN, or k-means with a search for K if wanted."""
     if cfg.pseudo_labels.method == 'dbscan':
         labeller = DBSCANLabeller(**dbscan_kwargs(cfg))
         if cfg.data.load_train_targets:
@@ -91,6 +107,7 @@ def build_terms(cfg: CN, domain_head: nn.Module | None) -> Callable:
     base = DAAMLoss(**loss_kwargs(cfg), domain_head=domain_head)
     known = {
         'soft': soft_term,
+        'assign': assignment_term,
         'triplet': TripletTerm(cfg.loss.daam.triplet_margin),
     }
     weights = {name: cfg.loss.daam[f'weight_{name}'] for name in known}

@@ -87,5 +87,6 @@ def _reached_by_term(cfg: CN) -> dict[str, set[str]]:
         'dsp': specific | {'domain'},
         'orth': _SHARED | specific,
         'triplet': _SHARED,
+        'assign': _SHARED | {'classifier_t'},
         'soft': _SHARED | {'classifier_t'},
     }

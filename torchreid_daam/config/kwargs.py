@@ -8,7 +8,13 @@ from yacs.config import CfgNode as CN
 OWN_SAMPLERS = ('BalancedIdentitySampler', 'PseudoIdentitySampler')
 
 # Keys of loss.daam that are not those of Eq. 12.
-MORE_TERMS = ('weight_soft', 'weight_triplet', 'triplet_margin')
+MORE_TERMS = (
+    'weight_soft',
+    'weight_triplet',
+    'triplet_margin',
+    'weight_assign',
+    'assign_temperature',
+)
 
 
 def imagedata_kwargs(cfg: CN) -> dict[str, Any]:
@@ -116,13 +122,19 @@ def balanced_kwargs(cfg: CN) -> dict[str, Any]:
     }
 
 
+def own_weights(cfg: CN) -> str:
+    """Weights that a labeller makes itself; ``agreement`` needs two."""
+    chosen = cfg.pseudo_labels.sample_weights
+    return 'none' if chosen == 'agreement' else chosen
+
+
 def labeller_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``KMeansLabeller``."""
     return {
         'num_clusters': cfg.pseudo_labels.num_clusters,
         'minibatch': cfg.pseudo_labels.method == 'minibatch',
         'normalize': cfg.pseudo_labels.normalize,
-        'sample_weights': cfg.pseudo_labels.sample_weights,
+        'sample_weights': own_weights(cfg),
         'weight_scale': cfg.pseudo_labels.weight_scale,
     }
 
@@ -135,7 +147,7 @@ def dbscan_kwargs(cfg: CN) -> dict[str, Any]:
         'k1': cfg.pseudo_labels.k1,
         'k2': cfg.pseudo_labels.k2,
         'outliers': cfg.pseudo_labels.outliers,
-        'sample_weights': cfg.pseudo_labels.sample_weights,
+        'sample_weights': own_weights(cfg),
         'weight_scale': cfg.pseudo_labels.weight_scale,
         'max_memory_gb': cfg.pseudo_labels.max_memory_gb,
     }

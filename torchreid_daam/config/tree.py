@@ -143,6 +143,8 @@ def get_default_config() -> CN:
     cfg.loss.daam.weight_soft = 0.0  # of the averaged model's answers
     cfg.loss.daam.weight_triplet = 0.0  # of batch-hard triplets of f_sh
     cfg.loss.daam.triplet_margin = 0.3  # of them; 0 = the soft margin
+    cfg.loss.daam.weight_assign = 0.0  # of soft assignments to clusters
+    cfg.loss.daam.assign_temperature = 0.1  # of them
     cfg.loss.daam.label_smoothing = 0.0  # of Eq. 6 and 8
     cfg.loss.daam.reduction = 'mean'  # mean, or sum as printed
     cfg.loss.daam.orth = 'cosine'  # cosine, or paper: squared norms
@@ -153,7 +155,7 @@ def get_default_config() -> CN:
     cfg.pseudo_labels.num_clusters = 650  # K (5.2); 0 = images / 20
     cfg.pseudo_labels.cluster_search = 'rule'  # K = 0; or silhouette
     cfg.pseudo_labels.normalize = True  # cluster f_sh / |f_sh|
-    cfg.pseudo_labels.sample_weights = 'confidence'  # Eq. 9, or none
+    cfg.pseudo_labels.sample_weights = 'confidence'  # Eq. 9; agreement, none
     cfg.pseudo_labels.weight_scale = 'normalized'  # or relative, raw
     cfg.pseudo_labels.head_init = 'random'  # K-way head; or centers
     cfg.pseudo_labels.eps = 0.6  # dbscan: neighbours' Jaccard distance

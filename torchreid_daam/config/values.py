@@ -31,7 +31,7 @@ CHOICES: dict[str, tuple] = {
     'pseudo_labels.cluster_search': ('rule', 'silhouette'),
     'pseudo_labels.method': ('kmeans', 'minibatch', 'dbscan'),
     'pseudo_labels.outliers': ('drop', 'own'),
-    'pseudo_labels.sample_weights': ('confidence', 'none'),
+    'pseudo_labels.sample_weights': ('confidence', 'agreement', 'none'),
     'pseudo_labels.weight_scale': ('normalized', 'relative', 'raw'),
     'pseudo_labels.head_init': ('random', 'centers'),
     'sampler.train_sampler': (
@@ -99,6 +99,7 @@ LOWEST: dict[str, float] = {
     'loss.daam.weight_soft': 0,
     'loss.daam.weight_triplet': 0,
     'loss.daam.triplet_margin': 0,
+    'loss.daam.weight_assign': 0,
     'pseudo_labels.num_clusters': 0,
     'test.batch_size': 1,
     'test.visrank_topk': 1,
@@ -179,6 +180,11 @@ def check_values(cfg: CN) -> None:
             raise InputError(f'{key}={flat[key]}: 0 to less than 1 expected')
     if cfg.train.lr <= 0:
         raise InputError(f'train.lr={cfg.train.lr}: more than 0 expected')
+    if cfg.loss.daam.assign_temperature <= 0:
+        raise InputError(
+            'loss.daam.assign_temperature='
+            f'{cfg.loss.daam.assign_temperature}: more than 0 expected'
+        )
     if any(value <= 0 for value in cfg.data.norm_std):
         raise InputError(
             f'data.norm_std={cfg.data.norm_std}: more than 0 expected'
