@@ -194,6 +194,17 @@ WRONG = {
         'assign_temperature=0',
         'more than 0',
     ),
+    'feature of a head': (
+        'test.feature pooled pseudo_labels.head_init centers',
+        'test.feature=pooled',
+        'head_init random',
+    ),
+    'feature of a plain model': (
+        'loss.name softmax train.max_epoch 1 model.name resnet18 '
+        'test.feature pooled',
+        'test.feature=pooled',
+        'resnet18',
+    ),
     'PK batch': (
         'sampler.train_sampler_t PseudoIdentitySampler '
         'sampler.num_instances 3',

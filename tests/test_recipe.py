@@ -9,6 +9,7 @@ from tiny import tiny_config
 from torchreid_daam import ImageDAAMEngine
 from torchreid_daam.config import merge_options
 from torchreid_daam.data.seeded import SeededImages
+from torchreid_daam.model import load_model
 from torchreid_daam.randomness import seed_all
 from torchreid_daam.run import adapt, prepare
 
@@ -234,3 +235,16 @@ def test_shares_reach_the_step_and_survive_a_resume(folder):
     last = weights(again.save_dir, 'last')['pseudo_labels']
     assert last['soft'].sum(dim=1).numpy() == pytest.approx(1)
     assert 0 < last['weights'].min() < last['weights'].max() <= 1
+
+
+# Another feature
+
+
+def test_another_feature_is_clustered_tested_and_kept(folder):
+    cfg = settings(folder, 'pooled', 'test.feature', 'pooled')
+    result = adapt(cfg)
+    assert result['rows'][-1]['stage'] == 'final'
+    model = load_model(cfg.save_dir)
+    assert model(torch.zeros(1, 3, 32, 16)).shape == (1, 128)
+    with np.load(cfg.save_dir / 'pseudo_labels/round-1.npz') as arrays:
+        assert arrays['centers'].shape[1] == 128

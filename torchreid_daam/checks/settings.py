@@ -169,6 +169,13 @@ def _check_daam(cfg: CN) -> None:
             'loss.daam.weight_reid_s=0 and weight_reid_t=0: one of them has '
             'to be more, there is nothing to learn otherwise'
         )
+    centers = cfg.pseudo_labels.head_init == 'centers'
+    if cfg.test.feature != 'embedding' and centers:
+        raise InputError(
+            f'test.feature={cfg.test.feature}: the K-way head sees f_sh and '
+            'can not start at centres of others; pseudo_labels.head_init '
+            'random'
+        )
     if cfg.train.source_free_from:
         _check_source_free(cfg)
     if weights.weight_soft and not cfg.train.ema_decay:
@@ -232,6 +239,11 @@ def _check_stock(cfg: CN) -> None:
             'cuda only'
         )
     plain = not cfg.model.name.endswith(registry.SUFFIX)
+    if plain and cfg.test.feature != 'embedding':
+        raise InputError(
+            f'test.feature={cfg.test.feature}: has no effect on '
+            f'{cfg.model.name}; only *{registry.SUFFIX} models take it'
+        )
     for key in ('backbone_weights', 'last_stride'):
         if plain and cfg.model[key]:
             raise InputError(

@@ -95,6 +95,7 @@ def model_kwargs(cfg: CN) -> dict[str, Any]:
         'gate': cfg.model.daam.gate,
         'attention_init': cfg.model.daam.attention_init,
         'nominal_head': cfg.loss.daam.domain_loss in ('occ', 'grl'),
+        'feature': cfg.test.feature,
         'seed': cfg.train.seed,
     }
 

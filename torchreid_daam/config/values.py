@@ -42,6 +42,7 @@ CHOICES: dict[str, tuple] = {
         'RandomDatasetSampler',
         'BalancedIdentitySampler',
     ),
+    'test.feature': ('embedding', 'pre_relu', 'pooled'),
     'test.dist_metric': ('euclidean', 'cosine'),
     'test.evaluator': ('chunked', 'torchreid'),
 }
