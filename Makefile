@@ -6,6 +6,7 @@ PYTHON_MIN ?= python3.11
 VENV := .venv
 VENV_MIN := .venv-min
 VENV_TRACKER := .venv-tracker
+BROWSER := .venv-browser
 PRESET ?= synthetic
 SEED ?=
 WORKERS ?= 2
@@ -17,16 +18,18 @@ RESULTS ?= log/results
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := -m pytest tests -n $(WORKERS) --dist worksteal
 
+SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
+
 .DEFAULT_GOAL := help
-.PHONY: help venv demo results results-plus test test-fast test-min test-tracker lint \
-	format bitcheck bench faults wheel clean distclean
+.PHONY: help venv demo results results-plus test test-fast test-min test-tracker \
+	test-browser lint format bitcheck bench faults wheel clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 	@echo 'PYTHON=python3.12 chooses the Python of a new environment,'
-	@echo 'ARGS="..." is appended to demo, results, results-plus, test, test-fast, test-min,'
-	@echo 'test-tracker, bitcheck, bench and faults.'
+	@echo 'ARGS="..." is appended to demo, results, results-plus, test,'
+	@echo 'test-fast, test-min, test-tracker, test-browser, bitcheck, bench and faults.'
 
 venv: $(VENV)/.installed ## virtual environment in .venv with the tested versions
 demo: venv ## the main job on embedded data; PRESET=market2duke-fast, SEED=1
@@ -78,6 +81,15 @@ $(TRACKER)/%/checkpoints/selected.pth: | venv
 $(TRACKED_ONNX): $$(dir $$(@D))checkpoints/selected.pth
 	$(VENV)/bin/python projects/daam/export.py $(dir $(@D))
 
+# The package needs no browser. selenium lies beside the environment, where
+# nothing but this target sees it.
+test-browser: venv $(BROWSER)/.installed ## the report in headless Chromium, which apt-get installs if need be
+	command -v chromium && command -v chromedriver || { \
+		$(SUDO) apt-get update && \
+		$(SUDO) apt-get install -y chromium chromium-driver; }
+	$(ONE_THREAD) PYTHONPATH=$(BROWSER) $(VENV)/bin/python -m pytest -rs \
+		tests/test_browser.py $(ARGS)
+
 lint: venv ## ruff: rules and format
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
@@ -109,7 +121,7 @@ clean: ## removes what was built, and caches; keeps environments and data
 		-prune -exec rm -rf {} +
 
 distclean: clean ## clean, and the environments
-	rm -rf $(VENV) $(VENV_MIN) $(VENV_TRACKER)
+	rm -rf $(VENV) $(VENV_MIN) $(VENV_TRACKER) $(BROWSER)
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(call install,$(PYTHON),$(VENV),constraints.txt)
@@ -124,6 +136,10 @@ $(VENV_TRACKER)/.installed: setup.cfg
 	$(VENV_TRACKER)/bin/python -m pip install boxmot==25.0.0 \
 		onnxruntime==1.24.3 torchreid six tensorboard threadpoolctl yacs
 	$(VENV_TRACKER)/bin/python -m pip install --no-deps -e .
+	@touch $@
+
+$(BROWSER)/.installed: | venv
+	$(VENV)/bin/python -m pip install --target $(BROWSER) selenium==4.51.0
 	@touch $@
 
 # $(call install,<python>,<environment>,<constraints>)

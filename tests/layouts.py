@@ -1,5 +1,6 @@
-"""Small folders in the layouts of Market-1501 and DukeMTMC-reID."""
+"""Small folders of images: Market-1501's layout, DukeMTMC-reID's, cameras."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +63,20 @@ def write_duke(root, **knobs) -> Path:
     return write_layout(
         Path(root) / DUKE, duke_name, **{'first': 101, **knobs}
     )
+
+
+def put(path, pid=1, camera=1, shot=1):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture(pid, camera, shot).save(path, format='PNG')
+    return path
+
+
+def crops(folder, people=6, cameras=2, shots=2):
+    """Crops of some people, a subfolder per camera, names that say nothing."""
+    names = iter(random.Random(0).sample(range(1000, 9999), 500))
+    for camera in range(1, cameras + 1):
+        for pid in range(1, people + 1):
+            for shot in range(shots):
+                name = f'cam{camera}/{next(names)}.jpg'
+                put(folder / name, pid, camera, shot)
+    return folder

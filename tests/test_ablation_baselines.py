@@ -12,7 +12,7 @@ from baselines.loop import round_epochs
 from tables import jobs
 from tables.rows import PLAIN, Row
 from tiny import tiny_config
-from torchreid_daam import adapt, backbones, run
+from torchreid_daam import adapt, backbones, job
 
 
 def test_pul_selects_by_hand():
@@ -200,7 +200,7 @@ def start(tmp_path_factory):
 
 @pytest.mark.parametrize('module', [pul, arn, cluster_contrast])
 def test_no_target_identity_enters(module, start, tmp_path, monkeypatch):
-    built = run.build_datamanager
+    built = job.build_datamanager
 
     def scrambled(*args):
         found = built(*args)
@@ -210,7 +210,7 @@ def test_no_target_identity_enters(module, start, tmp_path, monkeypatch):
 
     results = []
     for name, build in (('true', built), ('scrambled', scrambled)):
-        monkeypatch.setattr(run, 'build_datamanager', build)
+        monkeypatch.setattr(job, 'build_datamanager', build)
         cfg = start.clone()
         cfg.data.save_dir = str(tmp_path / name)
         results.append(module.run(cfg))

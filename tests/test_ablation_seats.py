@@ -15,8 +15,8 @@ from tables.seats import (
     true_pids,
 )
 from tiny import tiny_config
+from torchreid_daam.job import prepare
 from torchreid_daam.pseudo_labels import PseudoLabels
-from torchreid_daam.run import prepare
 
 
 class Fixed:

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 
 import gdown
+import numpy as np
 import pytest
 import torch
 import torchreid
@@ -19,6 +20,8 @@ from torchreid_daam.backbones import (
     resnet_tiny,
     wrappable,
 )
+from torchreid_daam.delivery.figures import attention_overlays
+from torchreid_daam.delivery.looking import attention_weights
 from torchreid_daam.errors import InputError
 from torchreid_daam.registry import model_names
 from torchreid_daam.runs.checkpoint import save_checkpoint
@@ -127,6 +130,12 @@ def test_every_registered_model(name):
     x = torch.randn(1, 3, *LARGER.get(name, (64, 32)))
     with torch.no_grad():
         assert model.eval()(x).shape == (1, 256)
+    # The report draws A on the image, whatever the backbone is.
+    weights = attention_weights(model, [x[0]])
+    total = weights['DSH'] + weights['DSP']
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+    drawn = attention_overlays([np.zeros((64, 32, 3))], weights, [''])
+    assert len(drawn.axes) == 5  # image, two maps, two bars
     # What featuremaps does not use is gone: no backbone of two trunks stays.
     children = dict(model.backbone.named_children())
     assert not {'classifier', 'fc', 'last_linear'} & set(children)

@@ -124,6 +124,30 @@ setting('rounds', 'train.rounds -1', 'train.rounds=-1', 'at least 0')
 setting('epochs', 'train.pretrain_epoch -1', 'pretrain_epoch=-1', 'at least 0')
 setting('round epochs', 'train.round_epoch 0', 'round_epoch=0', 'at least 1')
 setting('no weights', 'train.pretrain_epoch 0', '=0', 'model.load_weights')
+setting(
+    'target named twice',
+    "data.targets ['dukemtmcreid','dukemtmcreid']",
+    'data.targets=',
+    'dukemtmcreid stands there more than once',
+)
+setting(
+    'source named twice',
+    "data.sources ['market1501','market1501']",
+    'market1501 stands there more than once',
+)
+setting('one cluster', 'pseudo_labels.num_clusters 1', '=1', 'min_clusters=2')
+setting('first epoch', 'train.start_epoch 1', 'start_epoch=1', 'model.resume')
+setting(
+    'gallery of four people for the metric of CUHK03',
+    'cuhk03.use_metric_cuhk03 True',
+    'use_metric_cuhk03=True: the gallery of dukemtmcreid has 4 identities',
+)
+setting(
+    'size that the backbone does not take',
+    'model.name hacnn loss.name softmax train.max_epoch 1',
+    'data.height=32, data.width=16: hacnn',
+    'expected (160, 64)',
+)
 setting('copies', 'data.k_tfm 2', 'data.k_tfm=2', 'is 1')
 setting('patches', 'data.transforms random_patch', '=random_patch', 'daam')
 setting('seed', 'train.seed 4294967296', 'train.seed=4294967296', 'at most')

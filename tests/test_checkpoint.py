@@ -226,6 +226,87 @@ def test_the_fused_form_is_the_readers_own(written):
     assert reader.param_groups[0]['lr'] == 0.03
 
 
+class Small(nn.Module):
+    """As much of a DAAM as a training state asks for."""
+
+    backbone_name, architecture = 'small', {}
+
+    def __init__(self, seed=0):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.classifier_t = nn.Linear(3, 2)
+        for p in self.parameters():
+            p.data = torch.rand(p.shape, generator=generator)
+
+    def set_num_clusters(self, number):
+        assert number == 2
+
+    def train_on(self, optimizer, turns):
+        for turn in turns:
+            optimizer.zero_grad()
+            self.classifier_t(
+                torch.full((1, 3), turn / 9)
+            ).square().sum().backward()
+            optimizer.step()
+
+
+@pytest.mark.filterwarnings('ignore:for classifier_t')  # nothing to copy
+@pytest.mark.parametrize(
+    ('name', 'written'), [('adam', None), ('amsgrad', None), ('adam', True)]
+)
+def test_what_counts_steps_lies_where_its_kernel_looks(name, written):
+    """The meta device stands for a GPU: there a fused kernel reads `step`.
+
+    torch puts it beside the parameter only for a group that says `fused`,
+    which a checkpoint of a CPU does not.
+    """
+    model = Small()
+    writer = torch.optim.Adam(
+        model.parameters(), amsgrad=name == 'amsgrad', fused=written
+    )
+    model.train_on(writer, range(3))
+    state = training_state(model, writer, None)
+    there = Small().to('meta')
+    reader = torch.optim.Adam(
+        there.parameters(), amsgrad=name == 'amsgrad', fused=True
+    )
+    load_training_state(state, there, reader, None)
+    for kept in reader.state.values():
+        assert {v.device.type for v in kept.values()} == {'meta'}
+        assert kept['step'].dtype == torch.float32
+    # What was read is not changed: another reader may want it.
+    assert not state['optimizer']['param_groups'][0]['fused'] or written
+
+
+@pytest.mark.parametrize('name', ('sgd', 'adam', 'amsgrad', 'rmsprop'))
+@pytest.mark.parametrize(('first', 'then'), [(False, True), (True, False)])
+def test_steps_go_on_in_the_other_form(name, first, then):
+    """A fused kernel takes over what the plain one counted, and back."""
+    if name == 'rmsprop':
+        first = then = None
+
+    def optimizer(model, form):
+        options = {} if form is None else {'fused': form}
+        if name == 'sgd':
+            return torch.optim.SGD(model.parameters(), 0.1, 0.9, **options)
+        if name == 'rmsprop':
+            return torch.optim.RMSprop(model.parameters(), 0.1, **options)
+        return torch.optim.Adam(
+            model.parameters(), 0.1, amsgrad=name == 'amsgrad', **options
+        )
+
+    whole, begun, goes_on = Small(), Small(), Small(seed=1)
+    whole.train_on(optimizer(whole, first), range(6))
+    writer = optimizer(begun, first)
+    begun.train_on(writer, range(3))
+    state = training_state(begun, writer, None)
+    reader = optimizer(goes_on, then)
+    load_training_state(state, goes_on, reader, None)
+    goes_on.train_on(reader, range(3, 6))
+    for expected, found in zip(whole.parameters(), goes_on.parameters()):
+        torch.testing.assert_close(found, expected)
+
+
 def test_unwrapped():
     model = nn.Linear(1, 1)
     assert unwrapped(model) is model

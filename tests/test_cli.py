@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -416,6 +417,68 @@ def test_signals(name, code, root, tmp_path):
     assert process.returncode == code
     told = 'interrupted' if name == 'SIGINT' else 'terminated'
     assert err == f'{told}\n'
+
+
+def test_an_interrupt_of_the_import_is_no_traceback(tmp_path):
+    """torch takes seconds of it; the package is a stand-in that waits."""
+    package = tmp_path / 'torchreid_daam'
+    package.mkdir()
+    (package / '__init__.py').write_text(
+        "import sys, time\nprint('here', flush=True)\ntime.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, *MAIN],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(tmp_path)},
+    )
+    assert process.stdout.readline() == 'here\n'
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    # A shell says 130.
+    assert (process.returncode, err) == (-signal.SIGINT, '')
+
+
+def test_an_interrupt_after_it_has_its_line(root, tmp_path, outcome):
+    def interrupt(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr('torchreid_daam.commands.adapt', interrupt)
+            code, _, err = outcome(*arguments(root, save_dir=tmp_path / 'a'))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (code, err) == (130, 'interrupted\n')
+
+
+@pytest.mark.parametrize(
+    ('error', 'told'),
+    [
+        (OSError(errno.ENOSPC, 'No space left', b'/run/events'), 'log'),
+        (ValueError('a mistake of ours'), 'err'),
+    ],
+)
+def test_a_thread_that_can_not_write_is_one_line(
+    root, tmp_path, monkeypatch, outcome, caplog, error, told
+):
+    def fail():
+        raise error
+
+    def act(_):
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr('torchreid_daam.commands.adapt', act)
+    code, _, err = outcome(*arguments(root, save_dir=tmp_path / 'a'))
+    assert code == 0
+    if told == 'log':
+        assert err == '' and caplog.messages == ['/run/events: No space left']
+    else:
+        assert 'Traceback' in err and 'a mistake of ours' in err
 
 
 # Messages

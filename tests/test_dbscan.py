@@ -7,9 +7,10 @@ from sklearn.cluster import DBSCAN
 from test_jaccard import blobs, dense, noise
 from tiny import tiny_config
 from torchreid_daam.errors import InputError, RunFailed
+from torchreid_daam.job import prepare
 from torchreid_daam.pseudo_labels import KMeansLabeller
 from torchreid_daam.recipe.dbscan import DBSCANLabeller
-from torchreid_daam.run import adapt, prepare
+from torchreid_daam.run import adapt
 
 
 def label(features, **options):

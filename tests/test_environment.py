@@ -13,11 +13,15 @@ from torchreid_daam.runs import environment
 
 def test_describe(monkeypatch):
     monkeypatch.setattr('sys.argv', ['main.py', '--dry-run'])
-    found = environment.describe(time.time() - 5, 'cpu', {'source': 'ab'})
+    parts = [
+        {'started': '2026-01-01T00:00:00+00:00', 'seconds': 5.2},
+        {'started': '2026-01-02T00:00:00+00:00', 'seconds': 0.3},
+    ]
+    found = environment.describe(parts, 'cpu', {'source': 'ab'})
     json.dumps(found)
     assert found['command'] == ['main.py', '--dry-run']
-    assert 5 <= found['seconds'] < 10
-    assert found['started'].endswith('+00:00')
+    assert (found['seconds'], found['parts']) == (5.5, parts)
+    assert found['started'] == '2026-01-01T00:00:00+00:00'
     assert (
         found['versions']['torch'].split('+')[0]
         == (torch.__version__.split('+')[0])
@@ -28,7 +32,7 @@ def test_describe(monkeypatch):
 
 def test_a_package_that_is_not_there_is_null(monkeypatch):
     monkeypatch.setattr(environment, 'PACKAGES', ('no-such-package',))
-    found = environment.describe(0, 'cpu', {})
+    found = environment.describe([{'started': '', 'seconds': 0}], 'cpu', {})
     assert found['versions'] == {'no-such-package': None}
 
 

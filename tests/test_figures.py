@@ -1,17 +1,22 @@
 """Figures: what is drawn, against values that a reader can see."""
 
 import re
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from torchreid_daam import build_daam
+from torchreid_daam import PseudoLabels, build_daam
 from torchreid_daam.delivery import figures
 from torchreid_daam.delivery.looking import attention_weights, embeddings
-from torchreid_daam.delivery.words import verdicts
+from torchreid_daam.delivery.words import MEANINGS, figures_table, verdicts
+from torchreid_daam.evaluation.health import round_figures
+from torchreid_daam.evaluation.oracle import oracle_figures
 
 
 def planted(corner):
@@ -112,6 +117,19 @@ def rows():
     ]
 
 
+CALIBRATION = {
+    'threshold': 0.2,
+    'interval': [0.1, 0.3],
+    'source': None,
+    'target': {
+        'curve': [
+            {'threshold': 0.0, 'false_accepts': 0.0, 'false_rejects': 1.0},
+            {'threshold': 0.4, 'false_accepts': 0.5, 'false_rejects': 0.25},
+        ]
+    },
+}
+
+
 def every_figure():
     image = np.zeros((8, 4, 3), np.uint8)
     places = np.random.default_rng(0).random((6, 2))
@@ -127,6 +145,7 @@ def every_figure():
         ),
         'tsne': figures.embedding_figure({'a': places}, [*'aabb', '', '']),
         'sheet': figures.image_rows([('one', tiles)]),
+        'threshold': figures.threshold_curves(CALIBRATION),
     }
 
 
@@ -142,6 +161,127 @@ def test_every_figure_becomes_svg_png_and_pdf(tmp_path):
         assert pdf.read_bytes().startswith(b'%PDF')
 
 
+def crowded_figures():
+    """Each figure as full as a long run makes it."""
+    image = np.zeros((16, 8, 3), np.uint8)
+    places = np.random.default_rng(0).random((6, 2))
+    row = {'dataset': 'x', 'mAP': 10.0, 'rank1': 100.0}
+    stages = [{**row, 'stage': 'direct', 'round': 0}]
+    stages += [{**row, 'stage': 'adabn', 'round': 0}]
+    stages += [{**row, 'stage': 'round', 'round': r} for r in range(1, 41)]
+    terms = ('loss', 'reid_s', 'reid_t', 'ds', 'dsp', 'orth')
+    health = [
+        {'round': r, 'agreement': 0.5, 'mean_weight': 0.5}
+        for r in range(1, 41)
+    ]
+    tiles = [figures.Tile(image, f'{r} ✗', False) for r in range(1, 10)]
+    named = ('cluster 1000', 'identity 1000', 'cluster 999', 'identity 999')
+    return {
+        'loss': figures.loss_curves(
+            {name: [(0, 1e5), (10**6, 0.5)] for name in terms}
+        ),
+        'scores': figures.scores_by_round({'x': stages}),
+        'runs': figures.scores_by_round(
+            {f'a-run-{i}': stages for i in range(6)}, ['mAP']
+        ),
+        'rounds': figures.round_figures(health),
+        'weights': figures.weight_histogram(np.full(10**5, 0.2)),
+        'overlay': figures.attention_overlays(
+            [image] * 8,
+            {k: np.random.rand(8, 2, 1) / 1e3 for k in ('DSH', 'DSP')},
+            ['at random'] * 4 + ['least DSH'] * 2 + ['most DSH'] * 2,
+        ),
+        'one overlay': figures.attention_overlays(
+            [image], {'DSH': np.random.rand(1, 2, 1)}, ['']
+        ),
+        'tsne': figures.embedding_figure(
+            dict.fromkeys(('before', 'after', 'a (supervised)'), places),
+            [*named, 'cluster 998', ''],
+        ),
+        'sheet': figures.image_rows(
+            [(f'cluster {1000 + i}\n10000 images', tiles) for i in range(3)]
+        ),
+        'threshold': figures.threshold_curves(
+            {**CALIBRATION, 'source': CALIBRATION['target']}
+        ),
+    }
+
+
+NAMES = list(crowded_figures())
+
+
+def drawn_texts(figure):
+    """Every text that a figure shows."""
+    found = [t for legend in figure.legends for t in legend.get_texts()]
+    for axes in figure.axes:
+        found.append(axes.title)
+        if not axes.axison:
+            continue
+        for axis in (axes.xaxis, axes.yaxis):
+            found.append(axis.label)
+            low, high = sorted(axis.get_view_interval())
+            places = zip(axis.get_ticklocs(), axis.get_ticklabels())
+            found += [text for at, text in places if low <= at <= high]
+    return [text for text in found if text.get_text().strip()]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_no_label_lies_on_another(name):
+    figure = crowded_figures()[name]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    boxes = [
+        (text.get_text(), text.get_window_extent(renderer))
+        for text in drawn_texts(figure)
+    ]
+    assert len(boxes) > 2
+    for (one, box), (other, more) in combinations(boxes, 2):
+        assert not box.overlaps(more), (one, other)
+    for text, box in boxes:
+        assert min(box.x0, box.y0) >= -1, text
+        assert box.x1 <= figure.bbox.x1 + 1, text
+        assert box.y1 <= figure.bbox.y1 + 1, text
+
+
+def test_frames_say_what_is_right():
+    image = np.zeros((8, 4, 3), np.uint8)
+    tiles = [
+        figures.Tile(image, 'query'),
+        figures.Tile(image, '', True),
+        figures.Tile(image, '', False),
+    ]
+    axes = figures.image_rows([('one', tiles)]).axes
+    spines = [axis.spines['left'] for axis in axes]
+    assert [s.get_visible() for s in spines] == [False, True, True]
+    greens, reds = [
+        255 * np.array(to_rgb(s.get_edgecolor())) for s in spines[1:]
+    ]
+    assert greens[1] > 2 * greens[0] and reds[0] > 2 * reds[1]
+    assert spines[1].get_linestyle() == '-' != spines[2].get_linestyle()
+
+
+def test_the_threshold_stands_in_its_curves():
+    figure = figures.threshold_curves(CALIBRATION)
+    line, accepts, rejects = figure.axes[0].lines
+    assert set(line.get_xdata()) == {0.2}
+    np.testing.assert_array_equal(accepts.get_xydata(), [[0, 0], [0.4, 50]])
+    np.testing.assert_array_equal(rejects.get_ydata(), [100, 25])
+    (band,) = figure.axes[0].patches
+    assert (band.get_x(), band.get_width()) == (0.1, pytest.approx(0.2))
+
+
+def test_the_histogram_counts_images():
+    figure = figures.weight_histogram(np.array([0.2, 0.2, 0.45]))
+    bars = {
+        round(bar.get_x() + bar.get_width() / 2, 3): bar.get_height()
+        for bar in figure.axes[0].patches
+        if bar.get_height()
+    }
+    assert sum(bars.values()) == 3
+    assert bars[0.205] == 2 and bars[0.455] == 1
+
+
 def test_curves_show_the_rows():
     line, second = figures.scores_by_round({'x': rows()}).axes[0].lines
     np.testing.assert_array_equal(line.get_xydata(), [[-1, 10], [1, 30]])
@@ -155,13 +295,75 @@ def test_long_curves_are_means_of_stretches():
     assert set(line.get_ydata()) == {0.5}
 
 
-def test_words_say_what_is_good_and_what_is_not():
-    def said(first, last):
-        entries = [
-            {'round': r, 'agreement': a} for r, a in ((2, first), (3, last))
-        ]
-        return verdicts(entries)[0]
+@pytest.mark.parametrize(
+    ('first', 'last', 'said'),
+    [
+        ({'agreement': 0.5}, {'agreement': 0.7}, 'Good: the groups settle'),
+        ({'agreement': 0.7}, {'agreement': 0.5}, 'Not good: the groups drift'),
+        ({'mean_weight': 0.36}, {'mean_weight': 0.361}, None),
+        ({'mean_weight': 0.3}, {'mean_weight': 0.4}, 'Good: the labels get'),
+        ({'silhouette': 0.1}, {'silhouette': 0.2}, 'Good: the groups get cl'),
+        ({'silhouette': 0.4}, {'silhouette': 0.1}, 'Not good: round 2: decl'),
+        (
+            {},
+            {'largest_share': 0.9, 'num_clusters': 9},
+            'Not good: round 2: collapse, one of 9',
+        ),
+        (
+            {'largest_share': 0.9, 'num_clusters': 9},
+            {},
+            'Not good: round 1: collapse, one of 9',
+        ),
+        ({}, {'empty_clusters': 0, 'num_clusters': 9}, 'Good: 0 of 9'),
+        ({}, {'empty_clusters': 5, 'num_clusters': 9}, 'Not good: 5 of 9'),
+        ({}, {'singletons': 1, 'num_clusters': 9}, None),
+        ({}, {'singletons': 5, 'num_clusters': 9}, 'Not good: 5 of 9'),
+        (
+            {},
+            {'one_camera_share': 0.9, 'cameras_per_cluster': 1.1},
+            'Not good, unless there is one camera only: 90%',
+        ),
+        (
+            {},
+            {'one_camera_share': 0.1, 'cameras_per_cluster': 3.14},
+            'Good: a group holds images of 3.1 cameras',
+        ),
+        ({}, {'probe_accuracy': 0.99}, 'To know: a plane still'),
+        ({}, {'probe_accuracy': 0.6}, None),
+        ({'agreement': None}, {'agreement': 'x', 'silhouette': [1]}, None),
+    ],
+)
+def test_words_say_what_is_good_and_what_is_not(first, last, said):
+    found = verdicts([{'round': 1, **first}, {'round': 2, **last}])
+    if said is None:
+        assert found == []
+    else:
+        assert found[0].startswith(said)
 
-    assert said(0.5, 0.7).startswith('Good')
-    assert said(0.7, 0.5).startswith('Not good')
-    assert verdicts([{'round': 1, 'agreement': None}]) == []
+
+def test_each_figure_of_a_round_has_words():
+    """All that a run writes is explained, and nothing else."""
+    cameras, labels = np.array([0, 1, 0]), np.array([0, 0, 1])
+    weights, centers = np.full(3, 0.5), np.zeros((2, 4))
+    known = round_figures(
+        PseudoLabels(labels, weights, centers), None, cameras
+    )
+    oracle = {f'oracle.{name}' for name in oracle_figures(labels, labels)}
+    # What the observer and the engine add.
+    added = {'epoch', 'score', 'silhouette', 'attention_mean'}
+    added |= {'attention_entropy', 'domain_accuracy', 'probe_accuracy'}
+    assert known.keys() | oracle | added == MEANINGS.keys()
+
+
+def test_the_table_of_figures():
+    rounds = [
+        {'round': 1, 'agreement': None, 'oracle': {'purity': 0.12345}},
+        {'round': 2, 'novelty': 'x' * 50, 'weight_quartiles': [0.1, 0.2, 0.3]},
+    ]
+    assert figures_table(rounds, lambda name, meaning: name) == [
+        ('figure', 'round 1', 'round 2'),
+        ('agreement', '–', '–'),
+        ('purity *', '0.123', '–'),
+        ('novelty', '–', 'x' * 40 + '…'),
+        ('weights', '–', '0.1–0.3'),
+    ]

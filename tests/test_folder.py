@@ -87,7 +87,30 @@ def test_checkpoints_carry_where_they_come_from(tmp_path):
     folder.write_selected(state)
     for name in ('last', 'selected'):
         read = torch.load(tmp_path / 'checkpoints' / f'{name}.pth')
+        [part] = read.pop('parts')
+        assert list(part) == ['started', 'seconds']
         assert read == {**state, 'origin': {'source': 'abc'}}
+
+
+def test_the_last_checkpoint_is_told(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.told() == 'no checkpoint yet'
+    (tmp_path / 'model').mkdir()
+    for epoch in (9, 10):
+        (tmp_path / 'model' / f'model.pth.tar-{epoch}').touch()
+    assert folder.told().endswith('model.pth.tar-10')
+    folder.write_checkpoint({'epoch': 1, 'batch': 0})
+    path = tmp_path / 'checkpoints' / 'last.pth'
+    assert folder.told() == f'last checkpoint: {path}'
+
+
+def test_results_that_are_no_results(tmp_path):
+    folder = begun(tmp_path)
+    (tmp_path / 'results.json').write_text('{"rows": 3}')
+    with pytest.raises(InputError, match=r'results\.json: no readable'):
+        folder.read_results()
+    (tmp_path / 'results.json').unlink()
+    assert not folder.complete
 
 
 def begun(path, rate=0.1, seed=1, complete=True):

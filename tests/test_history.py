@@ -78,10 +78,3 @@ def test_when(tmp_path, monkeypatch, minutes, waited, epoch_ends, due):
     assert kept.due(epoch_ends) is due
     kept.write({'epoch': 1, 'batch': 0})
     assert kept.due() is False
-
-
-def test_told(tmp_path):
-    assert CheckpointHistory(tmp_path).told() == 'no checkpoint yet'
-    write(tmp_path, 1)
-    told = CheckpointHistory(tmp_path).told()
-    assert told == f'last checkpoint: {tmp_path / "last.pth"}'

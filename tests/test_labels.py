@@ -73,6 +73,24 @@ def test_paths_stay_below_the_root(tmp_path, name):
     assert 'leads out of the data root' in refused(path)
 
 
+def test_whole_paths_are_of_the_folders_that_are_named(tmp_path):
+    path = tmp_path / 'x.npz'
+    own = tmp_path / 'own images'
+    for name, wrong in (
+        (f'{own}/cam 1/a.jpg', False),
+        (f'{own}2/a.jpg', True),
+        (f'{own}/../a.jpg', True),
+        (f'{own}/a\0b.jpg', True),
+        ('a/1.jpg', False),
+    ):
+        np.savez(path, **{**content(), 'path': np.array([*NAMES[:2], name])})
+        if wrong:
+            with pytest.raises(InputError, match='leads out'):
+                read_labels(path, [str(own)])
+        else:
+            assert read_labels(path, [str(own)]).names[2] == name
+
+
 @pytest.mark.parametrize('name', ARRAYS)
 def test_each_array_is_needed(tmp_path, name):
     some = content()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tiny import tiny_config
-from torchreid_daam import run
+from torchreid_daam import adapt, job
 from torchreid_daam.evaluation.oracle import oracle_figures
 
 
@@ -72,7 +72,7 @@ def rounds(cfg):
 def two_runs(tmp_path_factory):
     """A run, and the same with the target's identities scrambled."""
     root = tmp_path_factory.mktemp('oracle')
-    build = run.build_datamanager
+    build = job.build_datamanager
     patch = pytest.MonkeyPatch()
 
     def scrambled(*args):
@@ -91,8 +91,8 @@ def two_runs(tmp_path_factory):
         cfg = tiny_config(root)
         cfg.data.save_dir = str(root / name)
         cfg.train.rounds = 2
-        patch.setattr(run, 'build_datamanager', call)
-        run.adapt(cfg)
+        patch.setattr(job, 'build_datamanager', call)
+        adapt(cfg)
         found.append(cfg)
     patch.undo()
     return found

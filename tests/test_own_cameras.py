@@ -67,8 +67,21 @@ def done(commands, tmp_path_factory):
 def test_they_all_work(done):
     _, codes = done
     assert codes == dict.fromkeys(
-        ('check', 'adapt', 'calibrate', 'extract', 'search'), 0
+        ('check', 'adapt', 'report', 'calibrate', 'extract', 'search'), 0
     )
+
+
+def test_the_report(done):
+    folder, _ = done
+    text = (folder / 'log/own/report.html').read_text(encoding='utf-8')
+    # Nobody has a label there; all else is shown, and no image is gone.
+    assert re.findall('Missing: (.*?)[ :]', text) == [
+        'results.json',
+        'target_folder',
+    ]
+    assert 'target: 00.jpg cluster' in text and 'gone' not in text
+    names = {path.stem for path in (folder / 'log/own/report').glob('*.png')}
+    assert {'attention', 'tsne-group', 'clusters-worst'} <= names
 
 
 def test_the_check(done):

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from tiny import tiny_config
-from torchreid_daam import build_daam, run
+from torchreid_daam import build_daam
 from torchreid_daam.evaluation.probe import (
     head_accuracy,
     look,
     probe_accuracy,
 )
+from torchreid_daam.job import prepare
 
 
 @pytest.fixture(scope='module')
@@ -86,7 +87,7 @@ def test_the_observer_changes_no_bit(tmp_path, monkeypatch):
     for name in ('seen', 'unseen'):
         cfg = tiny_config(tmp_path)
         cfg.data.save_dir = str(tmp_path / name)
-        job = run.prepare(cfg)
+        job = prepare(cfg)
         if name == 'unseen':
             job.engine.labelling.observer = None
         job.engine.run(save_dir=cfg.data.save_dir, print_freq=1000)

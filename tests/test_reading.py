@@ -87,7 +87,11 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path, kind):
     values = [0, 255, 256, 511, 32767, 32768, 65279, 65280, 65535]
     wanted = [value // 256 for value in values]
     path = tmp_path / 'deep.jpg'
-    Image.fromarray(np.array([values], np.uint16)).save(path, kind)
+    if kind == 'PPM':  # Pillow 9.5 reads it and can't write it
+        pixels = np.array(values, '>u2').tobytes()
+        path.write_bytes(b'P5 9 1 65535\n' + pixels)
+    else:
+        Image.fromarray(np.array([values], np.uint16)).save(path, kind)
     image = read_image(str(path))
     found = [image.getpixel((x, 0)) for x in range(len(values))]
     assert found == [(v, v, v) for v in wanted]

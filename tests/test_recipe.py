@@ -9,9 +9,10 @@ from tiny import tiny_config
 from torchreid_daam import ImageDAAMEngine
 from torchreid_daam.config import merge_options
 from torchreid_daam.data.seeded import SeededImages
-from torchreid_daam.model import load_model
+from torchreid_daam.job import prepare
+from torchreid_daam.loading import load_model
 from torchreid_daam.randomness import seed_all
-from torchreid_daam.run import adapt, prepare
+from torchreid_daam.run import adapt
 
 
 @pytest.fixture(scope='module')

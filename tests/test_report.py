@@ -2,23 +2,39 @@
 
 import json
 import re
+import shlex
 import shutil
 from html.parser import HTMLParser
 from unittest import mock
 
 import numpy as np
 import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import (
+    EventAccumulator,
+)
 
+from layouts import picture
 from tiny import tiny_config
 from torchreid_daam import adapt
-from torchreid_daam.cli import report_main
+from torchreid_daam.cli import main, report_main
+from torchreid_daam.delivery import figures
 from torchreid_daam.delivery.records import read_terms
-from torchreid_daam.delivery.report import Section, Table, render, section
+from torchreid_daam.delivery.report import (
+    Cell,
+    Scatter,
+    Section,
+    Table,
+    render,
+    section,
+)
 from torchreid_daam.errors import InputError
-from torchreid_daam.report_parts import allowed_order, average_precision
+from torchreid_daam.report_material import THUMB, Pictures
+from torchreid_daam.report_ranks import allowed_order, average_precision
 from torchreid_daam.report_run import ReportWish, report_run
 
-PARTS = 10
+PARTS = 12
+EVIL = '<img src=x onerror=alert(1)>&amp;\'"$_{.jpg'
 
 
 class Page(HTMLParser):
@@ -33,10 +49,18 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         for name, value in attrs:
+            assert not name.startswith('on'), name
             if name in ('src', 'href', 'xlink:href'):
                 assert value.startswith(('data:', '#')), value
         if dict(attrs).get('role') == 'img':
             self.labels.append(dict(attrs).get('aria-label'))
+
+    def part(self, title):
+        """The text of one section."""
+        (found,) = re.findall(
+            f'<h2>{title}</h2>(.*?)</section>', self.text, re.DOTALL
+        )
+        return found
 
 
 @pytest.fixture(scope='module')
@@ -53,6 +77,14 @@ def run(finished, tmp_path):
     """A copy of the run, to be spoilt."""
     copy = tmp_path / 'run'
     shutil.copytree(finished.save_dir, copy)
+    return copy
+
+
+@pytest.fixture
+def own_data(finished, tmp_path):
+    """A copy of its images, to be spoilt."""
+    copy = tmp_path / 'data'
+    shutil.copytree(finished.data.root, copy)
     return copy
 
 
@@ -76,8 +108,25 @@ def test_a_run_writes_a_whole_report(finished):
     for row in json.loads((folder / 'results.json').read_text())['rows']:
         assert f'<td>{row["mAP"]:.1f}</td>' in text
     names = {path.name for path in (folder / 'report').iterdir()}
-    for name in ('scores losses attention tsne-domain weights').split():
+    for name in (
+        'scores losses attention tsne-domain tsne-group weights ranks-good '
+        'ranks-bad clusters-largest clusters-tightest clusters-worst'
+    ).split():
         assert {f'{name}.png', f'{name}.pdf'} <= names
+
+
+def test_tensorboard_gets_the_same_figures(finished):
+    folder = finished.save_dir
+    events = EventAccumulator(str(folder), {'images': 0}).Reload()
+    tags = events.Tags()['images']
+    drawn = {path.stem for path in (folder / 'report').glob('*.png')}
+    assert {tag.partition('/')[2] for tag in tags} == drawn
+    assert 'Attention/attention' in tags
+    for tag in tags:
+        (image,) = events.Images(tag)
+        assert min(image.width, image.height) > 100
+    # A later report reads the losses past them.
+    assert 'reid_t' in read_terms(folder)
 
 
 def test_batches_of_a_run_are_counted_once(finished):
@@ -86,6 +135,57 @@ def test_batches_of_a_run_are_counted_once(finished):
     assert batches == list(range(1, len(batches) + 1))
     later = [batch for batch, _ in terms['reid_t']]
     assert later == batches[-len(later) :] and len(later) < len(batches)
+
+
+def test_health_is_told_in_words(finished, run):
+    figures = {'round': 1, 'num_clusters': 4, 'empty_clusters': 2}
+    figures['oracle'] = {'purity': 0.75}
+    figures['weight_quartiles'] = [0.1, 0.2, 0.3]
+    (run / 'rounds.jsonl').write_text(json.dumps(figures))
+    health = page(finished, run, root=str(run / 'no')).part('Health of .*?')
+    assert 'Not good: 2 of 4 groups are empty' in health
+    assert 'purity *<small>' in health and '<td>0.75</td>' in health
+    assert '* is from the identities of the target' in health
+    assert '<td>0.1–0.3</td>' in health
+
+
+def code(found, title):
+    """Commands of a section, as words."""
+    (text,) = re.findall('<pre.*?>(.*?)</pre>', found.part(title), re.DOTALL)
+    lines = text.replace('\\\n', ' ').splitlines()
+    return [shlex.split(line) for line in lines if not line.startswith('#')]
+
+
+@pytest.mark.slow
+def test_its_commands_repeat_the_run(finished, run):
+    *_, again, report = code(page(finished, run), 'Commands')
+    assert again[:3] == report[:3] == ['python', '-m', 'torchreid_daam']
+    assert main(again[3:]) == 0
+    rows = [
+        json.loads((folder / 'results.json').read_text())['rows']
+        for folder in (run, run.parent / 'run-again')
+    ]
+    assert rows[0] == rows[1]
+    (run / 'report.html').unlink()
+    with mock.patch('torchreid_daam.delivery.report.save'):
+        assert main(report[3:]) == 0
+    assert (run / 'report.html').is_file()
+
+
+def test_a_calibrated_run_shows_its_threshold(finished, run):
+    before = page(finished, run).part('Threshold')
+    assert 'Not calibrated' in before and 'role="img"' not in before
+    command = code(page(finished, run), 'Threshold')[0]
+    assert main([*command[3:], '--far', '0.1']) == 0
+    path = run / 'checkpoints' / 'calibration.json'
+    content = json.loads(path.read_text())
+    after = page(finished, run)
+    assert f'distance of {content["threshold"]:.4f}' in after.part('Threshold')
+    assert 'role="img"' in after.part('Threshold') and not after.missing
+    for broken in ({**content, 'basis': 'x'}, {**content, 'interval': 1}):
+        path.write_text(json.dumps(broken))
+        (reason,) = page(finished, run).missing
+        assert reason.startswith('checkpoints/calibration.json: not as')
 
 
 def test_a_run_without_checkpoints(finished, run):
@@ -106,6 +206,16 @@ def test_half_a_run(finished, run):
         assert what in missing
 
 
+def test_only_the_model_before(finished, run, tmp_path):
+    (run / 'checkpoints' / 'step-000001-000000.pth').unlink()
+    found = page(finished, run)
+    assert 'No panel &#34;before&#34;: checkpoints/step-000001-' in found.text
+    assert found.missing == [] and 't-SNE, after' in found.text
+    kept = finished.save_dir / 'checkpoints' / 'step-000001-000000.pth'
+    again = page(finished, run, before=str(kept))
+    assert 'No panel' not in again.text and 't-SNE, before' in again.text
+
+
 @pytest.mark.parametrize(
     ('name', 'text'),
     [
@@ -114,6 +224,7 @@ def test_half_a_run(finished, run):
         ('results.json', '\x00'),
         ('rounds.jsonl', '{"round": 1}\n{"rou'),
         ('rounds.jsonl', '{"round": 1, "new": {"a": [1]}}'),
+        ('rounds.jsonl', '{"round": 1, "silhouette": "x", "oracle": 1}'),
         ('config.yaml', 'format: 99\nnovelty: {a: 1}\n'),
         ('config.yaml', '[['),
     ],
@@ -122,10 +233,17 @@ def test_files_of_another_version(finished, run, name, text):
     (run / name).write_text(text)
     # Without data and model this is quick.
     shutil.rmtree(run / 'checkpoints')
-    assert (
-        page(finished, run, root=str(run / 'no')).text.count('<section')
-        == PARTS
-    )
+    found = page(finished, run, root=str(run / 'no'))
+    assert found.text.count('<section') == PARTS
+    if name == 'rounds.jsonl':
+        assert '<th scope="col">round 1</th>' in found.part('Health of .*?')
+
+
+def test_a_model_of_another_version(finished, run):
+    (run / 'checkpoints' / 'selected.pth').write_bytes(b'\x00' * 100)
+    found = page(finished, run)
+    assert len(found.missing) == 2 and 't-SNE, before' in found.text
+    assert all('selected.pth' in reason for reason in found.missing)
 
 
 def test_data_that_is_gone(finished, run, tmp_path):
@@ -134,12 +252,70 @@ def test_data_that_is_gone(finished, run, tmp_path):
     assert not (tmp_path / 'nowhere').exists()
 
 
+def test_images_that_are_gone(finished, run, own_data):
+    labelled = list(np.load(run / 'pseudo_labels' / 'round-1.npz')['path'])
+    for name in labelled[::2]:
+        (own_data / name).write_bytes(b'')
+    some = page(finished, run, root=str(own_data))
+    assert some.missing == [] and 'gone' in some.part('Clusters')
+    for name in labelled:
+        (own_data / name).write_bytes(b'')
+    none = page(finished, run, root=str(own_data))
+    assert len(none.missing) == 1  # the attention; a domain is left
+    assert f'none of {len(labelled)} images can be read' in none.missing[0]
+    assert 't-SNE, after' in none.text
+
+
+def test_a_target_without_labels_and_names_with_markup(tmp_path):
+    cfg = tiny_config(tmp_path)
+    for number in range(16):
+        for folder, name in (('crops', EVIL), ('people', '.jpg')):
+            sub = f'<b>{number % 2}' if folder == 'crops' else f'p{number % 4}'
+            path = tmp_path / folder / sub / f'{number}{name}'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(number % 4, 1 + number % 2, number).save(path, 'JPEG')
+    cfg.data.target_folder = [str(tmp_path / 'crops')]
+    cfg.data.source_folder = str(tmp_path / 'people')
+    cfg.pseudo_labels.num_clusters = 3
+    adapt(cfg)
+    found = page(cfg, cfg.save_dir)
+    scores, ranks = found.missing
+    assert 'Where the target has no labels' in scores
+    assert 'target_folder: no query has a match' in ranks
+    # HTMLParser would have met the tags and their attributes.
+    assert 'img' not in found.tags and 'b' not in found.tags
+    assert found.text.count('&lt;img src=x onerror=alert(1)&gt;') >= 16
+
+
+def test_one_domain_only(tmp_path):
+    cfg = tiny_config(tmp_path)
+    cfg.loss.name, cfg.train.max_epoch = 'softmax', 1
+    adapt(cfg)
+    found = page(cfg, cfg.save_dir)
+    assert 'One domain only: the run has no unlabelled target' in found.text
+    assert 't-SNE, after' in found.text
+    assert 'the run has no unlabelled target' in found.missing
+    wish = ReportWish(
+        compare=[cfg.save_dir, cfg.save_dir], output=str(tmp_path / 'both')
+    )
+    with mock.patch('torchreid_daam.delivery.report.save'):
+        both = Page(report_run(wish).read_text(encoding='utf-8'))
+    assert 'No panel &#34;before&#34;' in both.part('Both domains')
+    assert 't-SNE, log' not in both.text and 't-SNE, /' in both.text
+
+
 def test_markup_is_text():
     evil = '<script>alert(1)</script>"\'&'
-    part = Section(evil, [evil], [Table([(evil, evil)])], code=evil)
+    part = Section(
+        evil,
+        [evil],
+        [Table([(evil,), (Cell(evil, evil), evil)])],
+        scatters=[Scatter(evil, [(0, 0, 0, 0, evil)], [evil], [evil])],
+        code=evil,
+    )
     text = render(evil, [part, Section('x', missing=evil)])
     assert 'alert(1)</script>' not in text
-    assert text.count('&lt;script&gt;alert(1)') == 9
+    assert text.count('&lt;script&gt;alert(1)') == 16
 
 
 def test_whatever_fails_is_told():
@@ -164,19 +340,49 @@ def test_an_image_from_the_command_line(finished, run, tmp_path, capsys):
     assert 'error: --image=' in capsys.readouterr().err
 
 
+def test_figures_in_a_notebook(finished, repo, tmp_path, monkeypatch):
+    """The example of docs/report.md."""
+    text = (repo / 'docs' / 'report.md').read_text(encoding='utf-8')
+    (example,) = re.findall('```python\n(.*?)```', text, re.DOTALL)
+    (tmp_path / 'log').mkdir()
+    shutil.copytree(finished.save_dir, tmp_path / 'log' / 'mine')
+    picture(1, 1, 1).save(tmp_path / 'person.jpg')
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    exec(example, found)
+    total = found['weights']['DSH'] + found['weights']['DSP']
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+    assert (tmp_path / 'overlay.png').is_file()
+    # It tells of all that there are.
+    assert all(f'`{name}`' in text or name in example for name in drawing())
+
+
+def drawing():
+    """What the module of figures offers, less what a figure is made with."""
+    return {*figures.__all__} - {'Tile', 'blended', 'svg'}
+
+
 def test_runs_side_by_side(finished, run, tmp_path):
-    (run / 'rounds.jsonl').unlink()
-    out = tmp_path / 'both'
+    cfg = finished.clone()
+    cfg.loss.name, cfg.train.max_epoch, cfg.report = 'softmax', 1, False
+    cfg.data.sources = ['synthetic_target']
+    cfg.data.save_dir = str(tmp_path / 'labelled')
+    adapt(cfg)
+    (run / 'results.json').unlink()
     wish = ReportWish(
-        compare=[finished.save_dir, run],
-        output=str(out),
+        compare=[cfg.data.save_dir, finished.save_dir, run],
+        output=str(tmp_path / 'both'),
         root=finished.data.root,
     )
     with mock.patch('torchreid_daam.delivery.report.save'):
         found = Page(report_run(wish).read_text(encoding='utf-8'))
-    assert found.missing == []
-    assert '<th>log</th>' in found.text and '<th>run</th>' in found.text
+    titles = re.findall(r'<figcaption>t-SNE, (.*?)</figcaption>', found.text)
+    assert titles == ['before', 'labelled (supervised)', 'log', 'run']
+    scores = found.part('Scores')
+    assert '>log</th>' in scores and '<p>run: results.json: not' in scores
+    assert '>loss.name</th>' in found.part('Settings that differ')
     assert found.text.count('<section') == 6
+    assert found.missing == ['the run has no unlabelled target']
 
 
 @pytest.mark.parametrize(
@@ -184,6 +390,8 @@ def test_runs_side_by_side(finished, run, tmp_path):
     [
         ({}, 'one RUN, or --compare'),
         ({'runs': ['a'], 'compare': ['b']}, 'one RUN, or --compare'),
+        ({'compare': ['b']}, '--compare takes two'),
+        ({'compare': ['b', 'c'], 'image': 'x'}, '--compare takes two'),
         ({'runs': ['nowhere']}, 'no such folder'),
         ({'runs': ['.']}, 'no run'),
     ],
@@ -192,6 +400,17 @@ def test_wrong_arguments(options, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=said):
         report_run(ReportWish(**options))
+
+
+@pytest.mark.parametrize('size', [(256, 128), (384, 128), (64, 1024)])
+def test_images_of_the_page_are_small(tmp_path, size):
+    cfg = tiny_config(tmp_path)
+    cfg.data.height, cfg.data.width = size
+    path = tmp_path / 'x.png'
+    Image.new('RGB', (2000, 2000)).save(path)
+    height, width, _ = Pictures(cfg).thumb(str(path)).shape
+    assert 0.9 * THUMB < height * width < 1.1 * THUMB
+    assert abs(np.log(height / width) - np.log(size[0] / size[1])) < 0.05
 
 
 def test_a_list_leaves_out_the_own_camera():

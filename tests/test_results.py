@@ -1,5 +1,7 @@
 """runs/results.py: the rows of a run."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,16 @@ def test_restored_rows_are_copies():
     results.restore([row])
     row['round'] = 2
     assert results.rows == [{'stage': 'final', 'round': 1, 'dataset': 'a'}]
+
+
+def test_what_was_written_is_taken_as_it_is():
+    results = Results('h', 3)
+    results.add('final', 1, 5, 'a', CMC, 0.1)
+    results.notes['b'] = 'c'
+    again = Results('h', 3)
+    again.add('round', 9, 9, 'z', CMC, 0.9)
+    again.take(json.loads(json.dumps(results.as_dict())))
+    assert again.as_dict() == results.as_dict()
 
 
 def test_find_takes_the_last():

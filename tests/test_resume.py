@@ -3,6 +3,9 @@
 import contextlib
 import json
 import logging
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -236,6 +239,36 @@ def test_a_complete_run_is_left_alone(whole, caplog):
     assert path.stat().st_mtime_ns == before
 
 
+def test_a_complete_run_keeps_its_notes(tmp_path):
+    """They are made after the last checkpoint."""
+    cfg = tiny_config(tmp_path)
+    cfg.train.rounds, cfg.train.select = 2, 'target_map'
+    result = adapt(cfg)
+    before = {p: p.read_bytes() for p in cfg.save_dir.glob('*.json*')}
+    cfg.model.resume = 'auto'
+    assert adapt(cfg) == result
+    assert {p: p.read_bytes() for p in cfg.save_dir.glob('*.json*')} == before
+
+
+@pytest.mark.parametrize('best', (1, 2))
+def test_a_complete_run_keeps_the_round_it_chose(
+    choosing, tmp_path, monkeypatch, best
+):
+    """Its last checkpoint's final row is that of the last round."""
+    given = iter((0.5, 0.6 if best == 2 else 0.4))
+    score = 'torchreid_daam.labelling.health_score'
+    monkeypatch.setattr(score, lambda *_: next(given))
+    results = adapt(choosing)
+    (final,) = (r for r in results['rows'] if r['stage'] == 'final')
+    assert final['round'] == best
+    names = ('results.json', 'rounds.jsonl')
+    before = [(choosing.save_dir / name).read_bytes() for name in names]
+    choosing.model.resume = 'auto'
+    assert adapt(choosing) == results
+    after = [(choosing.save_dir / name).read_bytes() for name in names]
+    assert after == before
+
+
 def test_other_settings_or_labels_are_refused(whole, tmp_path, monkeypatch):
     cfg, _ = whole
     resumed = killed(cfg, tmp_path / 'log', monkeypatch)
@@ -336,6 +369,120 @@ def test_killed_while_a_round_ends(
     cfg.model.resume = 'auto'
     assert adapt(cfg) == expected
     assert_equal_runs(tmp_path / 'whole', tmp_path / 'parts')
+
+
+@pytest.mark.parametrize('name', ('selected.pth', 'step-000001-000000.pth'))
+@pytest.mark.parametrize('whole_file', (True, False))
+def test_killed_at_the_first_checkpoint(
+    whole, tmp_path, monkeypatch, name, whole_file
+):
+    """Nothing is there to go on from, but `checkpoints` is: a fresh start."""
+    cfg, results = whole
+    cfg = cfg.clone()
+    cfg.data.save_dir, cfg.model.resume = str(tmp_path / 'log'), 'auto'
+    original = os.replace
+
+    def replace(there, path):
+        if Path(path).name != name:
+            return original(there, path)
+        if whole_file:
+            original(there, path)
+        else:
+            # As a kill leaves it: the temporary file stays.
+            shutil.copy(there, Path(there).with_name(f'.{name}.0.tmp'))
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(os, 'replace', replace)
+        adapt(cfg)
+    assert adapt(cfg) == results
+    assert_equal_runs(cfg.save_dir, whole[0].save_dir)
+
+
+def everything(folder):
+    names = ('pseudo_labels/*.npz', 'results.json', 'rounds.jsonl')
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for name in names
+        for path in folder.glob(name)
+    }
+
+
+@pytest.mark.parametrize('rule', ('last', 'health'))
+@pytest.mark.parametrize('step', (15, 26))
+def test_it_may_go_on_in_another_folder(tmp_path, monkeypatch, rule, step):
+    """Which then holds all that the run has written, killed again or not."""
+    cfg = tiny_config(tmp_path)
+    cfg.train.rounds, cfg.train.select = 2, rule
+    cfg.data.save_dir = str(tmp_path / 'whole')
+    expected = adapt(cfg)
+    resumed = killed(cfg, tmp_path / 'old', monkeypatch, step)
+    before = everything(tmp_path / 'old')
+    resumed.model.resume = str(tmp_path / 'old')
+    again = killed(resumed, tmp_path / 'new', monkeypatch, 2)
+    assert adapt(again) == expected
+    assert_equal_runs(tmp_path / 'whole', tmp_path / 'new')
+    assert everything(tmp_path / 'new') == everything(tmp_path / 'whole')
+    assert everything(tmp_path / 'old') == before
+
+
+def test_a_complete_run_may_grow_in_another_folder(whole, tmp_path):
+    cfg, _ = whole
+    grown = cfg.clone()
+    grown.data.save_dir = str(tmp_path / 'grown')
+    grown.train.rounds, grown.model.resume = 2, cfg.data.save_dir
+    adapt(grown)
+    labels = Path('pseudo_labels') / 'round-1.npz'
+    assert (
+        everything(tmp_path / 'grown')[labels]
+        == (everything(cfg.save_dir)[labels])
+    )
+
+
+def test_killed_before_all_was_taken_along(tmp_path, monkeypatch):
+    cfg = tiny_config(tmp_path)
+    resumed = killed(cfg, tmp_path / 'old', monkeypatch)
+    resumed.data.save_dir = str(tmp_path / 'new')
+    resumed.model.resume = str(tmp_path / 'old')
+
+    def write(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(CheckpointHistory, 'write', write)
+        adapt(resumed)
+    adapt(resumed)
+    assert (tmp_path / 'new' / 'pseudo_labels' / 'round-1.npz').is_file()
+
+
+def test_a_checkpoint_alone_is_enough(tmp_path, monkeypatch, caplog):
+    cfg = tiny_config(tmp_path)
+    resumed = killed(cfg, tmp_path / 'old', monkeypatch)
+    shutil.copy(tmp_path / 'old/checkpoints/last.pth', tmp_path / 'a.pth')
+    resumed.data.save_dir = str(tmp_path / 'new')
+    resumed.model.resume = str(tmp_path / 'a.pth')
+    with caplog.at_level(logging.WARNING):
+        adapt(resumed)
+    # The kill fell before round 1 was saved.
+    assert 'not beside it' not in caplog.text
+    resumed.train.rounds = 2
+    shutil.copy(tmp_path / 'new/checkpoints/last.pth', tmp_path / 'a.pth')
+    resumed.data.save_dir = str(tmp_path / 'newer')
+    with caplog.at_level(logging.WARNING):
+        adapt(resumed)
+    assert 'labels of round 1 are not beside it' in caplog.text
+
+
+def test_a_runs_time_is_that_of_its_parts(tmp_path, monkeypatch):
+    resumed = killed(tiny_config(tmp_path), tmp_path / 'log', monkeypatch)
+    path = tmp_path / 'log' / 'checkpoints' / 'last.pth'
+    [first] = torch.load(path, weights_only=True)['parts']
+    adapt(resumed)
+    found = json.loads((tmp_path / 'log' / 'run.json').read_text())
+    assert found['parts'][0] == first and len(found['parts']) == 2
+    assert found['started'] == first['started'] < found['parts'][1]['started']
+    seconds = [part['seconds'] for part in found['parts']]
+    assert min(seconds) > 0 and found['seconds'] == round(sum(seconds), 1)
 
 
 def test_a_folder_target_goes_on(tmp_path, monkeypatch):

@@ -3,12 +3,10 @@
 import json
 
 import pytest
-import torch
 
 from tiny import tiny_config
-from torchreid_daam import ImageDAAMEngine, adapt
+from torchreid_daam import adapt
 from torchreid_daam.errors import InputError
-from torchreid_daam.run import prepare
 
 
 @pytest.fixture(scope='module')
@@ -32,43 +30,9 @@ def test_settings_that_were_given_are_not_changed(done):
     assert cfg.pseudo_labels.num_clusters == 0
 
 
-def test_k_follows_the_number_of_target_images(done):
-    cfg, _ = done
-    job = prepare(cfg)
-    images = len(job.engine.domains.target_items)
-    assert job.cfg.pseudo_labels.num_clusters == int(images / 20 + 0.5)
-
-
 def test_same_run_again_gives_the_same_bits(done):
     cfg, results = done
     assert adapt(cfg) == results
-
-
-def test_seats_of_your_own(done):
-    cfg, _ = done
-    seen = []
-
-    class Engine(ImageDAAMEngine):
-        pass
-
-    def labeller(cfg, datamanager):
-        seen.append(cfg.pseudo_labels.num_clusters)
-        return datamanager
-
-    job = prepare(cfg, labeller=labeller, engine_class=Engine)
-    assert type(job.engine) is Engine
-    assert job.engine.labelling.labeller.labeller is job.datamanager
-    assert seen == [job.cfg.pseudo_labels.num_clusters] != [0]
-    assert type(prepare(cfg).engine) is ImageDAAMEngine
-
-
-def test_channels_last_reaches_the_maps(done):
-    cfg, _ = done
-    cfg = cfg.clone()
-    cfg.train.channels_last = True
-    model = prepare(cfg).engine.model
-    f = model.backbone.featuremaps(torch.zeros(2, 3, 64, 32))
-    assert f.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_another_run_does_not_overwrite_it(done):

@@ -22,7 +22,7 @@ from torchreid_daam.data.scan import MEMORY, find_bad_images
 from torchreid_daam.data.seeded import source_items, target_items
 from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.errors import InputError
-from torchreid_daam.run import prepare
+from torchreid_daam.job import prepare
 
 TRAIN = 'bounding_box_train'
 
@@ -495,7 +495,7 @@ def test_a_file_that_goes_bad_later_is_named(
         real(*args)
         victim.write_bytes(b'')
 
-    monkeypatch.setattr('torchreid_daam.run.check_images', check_then_spoil)
+    monkeypatch.setattr('torchreid_daam.job.check_images', check_then_spoil)
     rest = ('loss.name', 'softmax', 'train.max_epoch', 1) * (loss != 'daam')
     args = ('train.batch_size', 16, *rest)
     assert adapt_main(arguments(both, *args, save_dir=tmp_path / 'r')) == 2

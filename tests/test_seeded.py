@@ -3,6 +3,7 @@
 import hashlib
 import random
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import torch
 
 from layouts import picture
+from torchreid_daam.data.paired import DomainLoader
+from torchreid_daam.data.samplers import random_order
 from torchreid_daam.data.seeded import (
     Item,
     SeededImages,
@@ -144,3 +147,22 @@ def test_target_items_show_progress(files):
 )
 def test_relative_path(path, wanted):
     assert relative_path(path, '/data') == wanted
+
+
+def test_a_thread_of_a_loading_process_is_quiet(images, capfd):
+    class Threaded(SeededImages):
+        def _sample(self, key):
+            try:
+                raise ConnectionResetError('the run is gone')
+            except ConnectionResetError:
+                # As multiprocessing's resource sharer does.
+                sys.excepthook(*sys.exc_info())
+            return super()._sample(key)
+
+    threaded = Threaded(images.items, images.transform)
+    loader = DomainLoader(threaded, random_order, 2, 'x', workers=1)
+    loader.sampler.set_epoch(2, 'adapt', 1, 0)
+    assert len(list(loader)) == 2
+    assert capfd.readouterr().err == ''
+    threaded[0]
+    assert 'the run is gone' in capfd.readouterr().err

@@ -15,8 +15,9 @@ with warnings.catch_warnings():
 from torchreid_daam.attention import DomainAdaptiveAttention
 from torchreid_daam.config import get_default_config
 from torchreid_daam.engine import ImageDAAMEngine
+from torchreid_daam.loading import load_model
 from torchreid_daam.losses import DAAMLoss, WeightedCrossEntropyLoss
-from torchreid_daam.model import DAAM, DAAMOutput, build_daam, load_model
+from torchreid_daam.model import DAAM, DAAMOutput, build_daam
 from torchreid_daam.pseudo_labels import PseudoLabels
 from torchreid_daam.registry import register
 from torchreid_daam.run import adapt

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchreid
@@ -143,16 +144,13 @@ def build_backbone(
     """
     fetch = pretrained and not weights
     cached = _imagenet_file(name) if fetch else None
-    if cached is not None and cached.is_file():
-        read_checkpoint(cached, 'ImageNet weights')  # or one line says why
-    try:
-        backbone = torchreid.models.build_model(
-            name, num_classes=1, pretrained=fetch, use_gpu=False
-        )
-    except Exception as error:  # gdown raises kinds of its own
-        if not fetch or not _is_download_error(error):
-            raise
-        raise _no_download(name, error) from None
+    backbone = build_stock_model(
+        name,
+        'name a file in model.backbone_weights, or ',
+        num_classes=1,
+        pretrained=fetch,
+        use_gpu=False,
+    )
     channels = _keep_featuremaps_only(backbone)
     if weights:
         load_backbone_weights(backbone, weights)
@@ -164,6 +162,33 @@ def build_backbone(
     if last_stride == 1:
         _remove_last_stride(backbone, name)
     return backbone, channels
+
+
+def build_stock_model(
+    name: str, instead: str = '', *, pretrained: bool, **kwargs: Any
+) -> nn.Module:
+    """torchreid's ``build_model``, whose downloads may fail in one line.
+
+    Args:
+        name: as torchreid knows it.
+        instead: what else the user may do where a download failed.
+        pretrained: whether ImageNet weights are fetched.
+        kwargs: as for torchreid.
+
+    Raises:
+        InputError: if ImageNet weights can't be downloaded or read.
+    """
+    cached = _imagenet_file(name) if pretrained else None
+    if cached is not None and cached.is_file():
+        read_checkpoint(cached, 'ImageNet weights')  # or one line says why
+    try:
+        return torchreid.models.build_model(
+            name, pretrained=pretrained, **kwargs
+        )
+    except Exception as error:  # gdown raises kinds of its own
+        if not pretrained or not _is_download_error(error):
+            raise
+        raise _no_download(name, error, instead) from None
 
 
 def load_backbone_weights(backbone: nn.Module, path: str) -> None:
@@ -263,11 +288,11 @@ def _is_download_error(error: Exception) -> bool:
     return type(error).__module__.split('.')[0] in ('gdown', 'requests')
 
 
-def _no_download(name: str, error: Exception) -> InputError:
+def _no_download(name: str, error: Exception, instead: str) -> InputError:
     path = _imagenet_file(name)
     place = f'put the file at {path}' if path else 'take another backbone'
     return InputError(
         f'model.pretrained=True: ImageNet weights of {name} could not be '
-        f'downloaded ({type(error).__name__}); {place}, or name a file in '
-        'model.backbone_weights, or set model.pretrained False'
+        f'downloaded ({type(error).__name__}); {place}, or {instead}set '
+        'model.pretrained False'
     )

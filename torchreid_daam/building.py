@@ -21,8 +21,9 @@ from torchreid_daam.config.kwargs import (
 )
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.data.seeded import source_items
+from torchreid_daam.loading import load_weights
 from torchreid_daam.losses import DAAMLoss
-from torchreid_daam.model import build_daam, load_weights
+from torchreid_daam.model import build_daam
 from torchreid_daam.pseudo_labels import KMeansLabeller
 from torchreid_daam.randomness import seeded
 from torchreid_daam.recipe.assignment import (

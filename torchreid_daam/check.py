@@ -9,9 +9,10 @@ from torchreid_daam.datamanager import (
 )
 from torchreid_daam.derived import resolved, with_clusters
 from torchreid_daam.errors import InputError
+from torchreid_daam.findings import Report
+from torchreid_daam.job import prepare
 from torchreid_daam.plan import duration, estimate
-from torchreid_daam.preflight import Report, scan
-from torchreid_daam.run import prepare
+from torchreid_daam.preflight import scan
 
 
 def check(cfg: CN) -> Report:

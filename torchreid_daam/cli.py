@@ -4,6 +4,7 @@ import argparse
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -17,6 +18,8 @@ from torchreid_daam.errors import (
     system_message,
     worker_died,
 )
+
+logger = logging.getLogger('torchreid_daam')
 
 
 class _Parser(argparse.ArgumentParser):
@@ -77,6 +80,9 @@ def _guarded(action) -> int:
     # Libraries' warnings belong to the log; stderr is for what went wrong.
     logging.captureWarnings(True)
     previous = signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # a door's
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    threads, threading.excepthook = threading.excepthook, _thread_ended
     try:
         action()
     except InputError as error:
@@ -103,6 +109,7 @@ def _guarded(action) -> int:
         return 143
     finally:
         signal.signal(signal.SIGTERM, previous)
+        threading.excepthook = threads
         logging.captureWarnings(False)
     return 0
 
@@ -111,6 +118,17 @@ def _terminate(*_) -> NoReturn:
     # One is enough: a second would interrupt the tidying up.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise _Terminated
+
+
+def _thread_ended(args: threading.ExceptHookArgs) -> None:
+    """A thread that can't write, such as TensorBoard's, is one line.
+
+    The run's own thread gets the same error.
+    """
+    if isinstance(args.exc_value, OSError):
+        logger.warning('%s', system_message(args.exc_value))
+    else:
+        threading.__excepthook__(args)
 
 
 class _Stdout:

@@ -16,6 +16,7 @@ from torchreid_daam.arguments import (
     model_settings,
     settings,
 )
+from torchreid_daam.calibrate_run import calibrate
 from torchreid_daam.check import check
 from torchreid_daam.delivery.summary import report as summary
 from torchreid_daam.export_run import Wish, export_run
@@ -61,7 +62,7 @@ def _search(args: argparse.Namespace) -> None:
 
 def _calibrate(args: argparse.Namespace) -> None:
     cfg = model_settings(args)
-    found = use.calibrate(cfg, args.model, args.far)
+    found = calibrate(cfg, args.model, args.far)
     part = found[found['basis']]
     low, high = found['interval']
     print(

@@ -15,9 +15,9 @@ from torchreid_daam.config.kwargs import (
     target_folder_kwargs,
 )
 from torchreid_daam.data import synthetic
-from torchreid_daam.data.folder import (
+from torchreid_daam.data.folder import chosen
+from torchreid_daam.data.lists import (
     Lists,
-    chosen,
     read_source,
     read_target,
     without_source,

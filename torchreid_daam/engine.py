@@ -23,6 +23,7 @@ from torchreid_daam.evaluation.selection import Selector
 from torchreid_daam.guards import StepGuard
 from torchreid_daam.labelling import Converged, Labelling
 from torchreid_daam.pseudo_labels import PseudoLabels
+from torchreid_daam.runs.events import Events
 from torchreid_daam.runs.folder import RunFolder
 from torchreid_daam.runs.keeper import Keeper, WholeEpoch
 from torchreid_daam.runs.state import TrainingState
@@ -178,6 +179,8 @@ class ImageDAAMEngine(EvaluatingEngine):
             logger.info('the run is complete: nothing is left to train')
             return
         self.epoch = start_epoch - 1  # where only the last test is left
+        self.writer = Events(save_dir, lambda: self.step.trained)
+        self.folder.events = self.writer
         with self.keeper.run(self.folder):
             try:
                 super().run(save_dir, **options)

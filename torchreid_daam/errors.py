@@ -1,5 +1,7 @@
 """Errors that are told in one line: wrong input, and a run that failed."""
 
+import os
+
 # How torch begins the text of an error from a loading process.
 _WORKER = 'Caught InputError in '
 
@@ -58,8 +60,10 @@ def worker_died(error: BaseException) -> bool:
 
 def system_message(error: OSError) -> str:
     """A system's complaint in one line: the file, if known, and why."""
-    place = '' if error.filename is None else f'{error.filename}: '
-    return f'{place}{error.strerror}'
+    place = ''
+    if error.filename is not None:  # TensorBoard's are bytes
+        place = f'{os.fsdecode(error.filename)}: '
+    return printable(f'{place}{error.strerror}')
 
 
 def one_line(error: BaseException) -> str:

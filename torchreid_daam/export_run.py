@@ -26,7 +26,7 @@ from torchreid_daam.delivery.precision import CALIBRATION_IMAGES
 from torchreid_daam.delivery.proof import Material, Options
 from torchreid_daam.delivery.ranking import TestSet
 from torchreid_daam.errors import InputError
-from torchreid_daam.model import load_model
+from torchreid_daam.loading import load_model
 from torchreid_daam.runs.checkpoint import checkpoint_file
 from torchreid_daam.use import CALIBRATION
 

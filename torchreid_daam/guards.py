@@ -187,7 +187,8 @@ class GuardedLabeller:
             raise RunFailed(
                 f'clustering: {filled} clusters with a member, '
                 f'pseudo_labels.min_clusters={self.min_clusters}; a larger '
-                'pseudo_labels.num_clusters, or a smaller train.lr'
+                'pseudo_labels.num_clusters (k-means), other '
+                'pseudo_labels.eps and k1 (dbscan), or a smaller train.lr'
             )
         share = sizes.max() / len(used)
         if share > self.max_share:

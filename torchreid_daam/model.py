@@ -4,8 +4,6 @@ Sections 3.1 to 3.3 of arXiv:1905.10529; the equations of the attention live
 in :mod:`torchreid_daam.attention`.
 """
 
-import json
-import os
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
@@ -14,16 +12,19 @@ from torch import nn
 
 from torchreid_daam.attention import GATES, DomainAdaptiveAttention, split
 from torchreid_daam.backbones import build_backbone
-from torchreid_daam.errors import InputError, one_line
+from torchreid_daam.errors import check_choice
 from torchreid_daam.randomness import key_seed, seeded
-from torchreid_daam.runs.checkpoint import read_checkpoint
+from torchreid_daam.record import (
+    RECORD_FORMAT,
+    check_same,
+    decode_record,
+    encode_record,
+)
 
 ATTENTIONS = ('residual', 'independent', 'none')
 LOSSES = ('softmax', 'triplet', 'daam')
 # What an evaluated model gives, and where its shared branch then ends.
 FEATURES = {'embedding': None, 'pre_relu': -1, 'pooled': 2}
-RECORD_LENGTH = 512
-RECORD_FORMAT = 1
 HEAD_STD = 0.01
 
 
@@ -96,10 +97,10 @@ class DAAM(nn.Module):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        _check_choice('loss', loss, LOSSES)
-        _check_choice('attention', attention, ATTENTIONS)
-        _check_choice('gate', gate, GATES)
-        _check_choice('feature', feature, tuple(FEATURES))
+        check_choice('loss', loss, LOSSES)
+        check_choice('attention', attention, ATTENTIONS)
+        check_choice('gate', gate, GATES)
+        check_choice('feature', feature, tuple(FEATURES))
         if seed is None:
             seed = int(torch.empty((), dtype=torch.int64).random_())
         self.loss = loss
@@ -149,7 +150,7 @@ class DAAM(nn.Module):
             if dsp_branch:
                 add('domain', _head, embed_dim, 2)
         self.feature_size = channels if feature == 'pooled' else embed_dim
-        self.register_buffer('record', _encode(self.architecture))
+        self.register_buffer('record', encode_record(self.architecture))
 
     def separate(self, f: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Domain-shared and domain-specific maps of a map (N, C, h, w)."""
@@ -227,21 +228,11 @@ class DAAM(nn.Module):
         # drop what doesn't match and go on with random weights.
         record = state_dict.get(f'{prefix}record')
         if record is not None:
-            self._check_architecture(decode_record(record))
+            check_same(self.architecture, decode_record(record))
         super()._load_from_state_dict(state_dict, prefix, *args)
         # The file's own says what that model gave; this one gives its own.
         with torch.no_grad():
-            self.record.copy_(_encode(self.architecture))
-
-    def _check_architecture(self, other: dict[str, Any]) -> None:
-        for name, value in self.architecture.items():
-            if name == 'feature':
-                continue
-            if other.get(name) != value:
-                raise InputError(
-                    f'weights of another architecture: {name}='
-                    f'{other.get(name)!r} in the file, {value!r} in the model'
-                )
+            self.record.copy_(encode_record(self.architecture))
 
 
 def _branch(channels: int, embed_dim: int) -> nn.Sequential:
@@ -265,34 +256,6 @@ def _head(embed_dim: int, classes: int) -> nn.Linear:
     return head
 
 
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f'{name}={value!r} is none of {allowed}')
-
-
-def _encode(architecture: dict[str, Any]) -> torch.Tensor:
-    """The record as a tensor of fixed length.
-
-    torchreid calls ``.size()`` on every entry of a state dict, and its stock
-    engines save no other key: so it travels among the weights.
-    """
-    text = json.dumps(architecture).encode()
-    if len(text) > RECORD_LENGTH:
-        raise ValueError(f'the record takes {len(text)} bytes')
-    return torch.tensor([*text.ljust(RECORD_LENGTH)], dtype=torch.uint8)
-
-
-def decode_record(record: torch.Tensor) -> dict[str, Any]:
-    """The architecture that a state dict's ``record`` describes."""
-    try:
-        found = json.loads(bytes(record.tolist()))
-    except (AttributeError, TypeError, ValueError):
-        found = None
-    if not isinstance(found, dict):
-        raise InputError("the file's record of its model is broken")
-    return found
-
-
 def build_daam(
     backbone: str,
     num_classes_s: int,
@@ -309,92 +272,3 @@ def build_daam(
     return DAAM(
         backbone, num_classes_s, num_clusters, loss, pretrained, **model_kwargs
     )
-
-
-def load_model(path: str | os.PathLike, device: str = 'cpu') -> DAAM:
-    """Rebuilds a saved model from its own record, in eval mode.
-
-    Args:
-        path: a checkpoint of this project or of a stock engine that trained
-            a ``*_daam`` model, or a run's folder (its selected checkpoint).
-        device: where the model goes.
-
-    Raises:
-        InputError: if the file holds no such model.
-    """
-    state = read_checkpoint(path)['state_dict']
-    if 'record' not in state:
-        raise InputError(
-            f'file={path}: no record of a DAAM model; plain backbone weights '
-            'go to model.backbone_weights'
-        )
-    kwargs = decode_record(state['record'])
-    if (written := kwargs.pop('format', None)) != RECORD_FORMAT:
-        raise InputError(
-            f'file={path}: a model of format {written}; this version of '
-            f'torchreid_daam reads {RECORD_FORMAT}'
-        )
-    try:
-        model = _rebuilt(kwargs, state)
-    except Exception as error:  # a broken record raises nearly any kind
-        reason = f'{type(error).__name__}: {one_line(error)}'
-        raise InputError(
-            f'file={path}: not a whole DAAM model ({reason[:160]})'
-        ) from None
-    return model.to(device).eval()
-
-
-def _rebuilt(kwargs: dict[str, Any], state: dict[str, Any]) -> DAAM:
-    """The model of a record, with the weights that came with it."""
-    # Before anything is allocated: a record may promise any size.
-    embed_dim = len(state['branch_dsh.fc.weight'])
-    if kwargs.get('embed_dim') != embed_dim:
-        raise ValueError(
-            f'embed_dim={kwargs.get("embed_dim")} in the record, {embed_dim} '
-            'in the weights'
-        )
-    heads = [n for n in ('classifier_t', 'nominal') if f'{n}.weight' in state]
-    model = build_daam(
-        kwargs.pop('backbone'),
-        num_classes_s=len(state['classifier_s.weight']),
-        num_clusters=len(state.get('classifier_t.weight', [0])),
-        loss='daam' if 'classifier_t' in heads else 'softmax',
-        pretrained=False,
-        nominal_head='nominal' in heads,
-        **kwargs,
-    )
-    model.load_state_dict(state)
-    return model
-
-
-def load_weights(model: DAAM, path: str | os.PathLike, key: str) -> None:
-    """Loads a ``*_daam`` checkpoint whose heads may be other ones.
-
-    Heads belong to data: those that are missing, or made for another number
-    of classes, keep their fresh weights.
-
-    Raises:
-        InputError: if the file is a plain backbone's or another model's.
-    """
-    state = read_checkpoint(path, key)['state_dict']
-    if 'record' not in state:
-        raise InputError(
-            f'{key}={path}: not a *_daam checkpoint; plain backbone weights '
-            'go to model.backbone_weights and need train.pretrain_epoch > 0'
-        )
-    own = model.state_dict()
-    heads = ('classifier_s.', 'classifier_t.', 'nominal.', 'domain.')
-    for name, value in own.items():
-        fits = name in state and state[name].shape == value.shape
-        if name.startswith(heads) and not fits:
-            state[name] = value
-    extra = [n for n in state if n not in own and n.startswith(heads)]
-    for name in extra:
-        del state[name]
-    try:
-        model.load_state_dict(state)
-    except InputError as error:
-        raise InputError(f'{key}={path}: {error}') from None
-    except RuntimeError as error:
-        reason = one_line(error)
-        raise InputError(f'{key}={path}: {reason[:200]}') from None

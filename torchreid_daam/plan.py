@@ -8,14 +8,17 @@ import numpy as np
 from yacs.config import CfgNode as CN
 
 from torchreid_daam.cluster_search import candidates
-from torchreid_daam.run import Job, prepare
+from torchreid_daam.job import Job, prepare
 from torchreid_daam.runs.environment import peak_memory
 
 PROBE_STEPS = 3
-# Of one core, measured: torchreid's ranks for a query and a gallery image,
-# and k-means for an image, a cluster and a dimension, all iterations.
-RANK_SECONDS = 0.9e-6
+# Of one core, measured: ranks for a query and a gallery image, by
+# test.evaluator, and k-means for an image, a cluster and a dimension, all
+# iterations.
+RANK_SECONDS = {'chunked': 3e-8, 'torchreid': 0.9e-6}
 KMEANS_SECONDS = 2e-9
+# For a query and a gallery image: its distance, and torchreid's sorted copies.
+RANK_BYTES = {'chunked': 4, 'torchreid': 16}
 
 
 def describe_plan(cfg: CN) -> str:
@@ -112,12 +115,13 @@ def estimate(job: Job) -> Cost:
         pretraining * source
         + adaptation * joint
         + passes * per_image
-        + (rounds + 2) * pairs * RANK_SECONDS
+        + (rounds + 2) * pairs * RANK_SECONDS[cfg.test.evaluator]
         + rounds * target_images * clusters * dim * KMEANS_SECONDS
     )
     # Beside what the steps took: features in clustering, in double
     # precision and some copies of them; distances and ranks of a test.
-    held = max(5 * 8 * target_images * dim, 16 * pairs)
+    rank_bytes = RANK_BYTES[cfg.test.evaluator] * pairs
+    held = max(5 * 8 * target_images * dim, rank_bytes)
     memory = peak_memory()
     return Cost(
         source_images,

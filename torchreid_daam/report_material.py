@@ -3,7 +3,7 @@
 import contextlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,26 @@ from torchreid_daam.config.kwargs import transform_kwargs
 from torchreid_daam.data.reading import read_image
 from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.delivery.features import image_transform
+from torchreid_daam.delivery.looking import embeddings
+from torchreid_daam.delivery.records import last_labels
 from torchreid_daam.errors import InputError
-from torchreid_daam.model import DAAM, load_model
+from torchreid_daam.loading import load_model
+from torchreid_daam.model import DAAM
+from torchreid_daam.randomness import key_generator
+from torchreid_daam.runs.labels import LabelledFiles
 
-THUMB = 128
+# Pixels of an image on the page, which bounds the page's size.
+THUMB = 128 * 64
+
+
+def sample(count: int, most: int, *key: str) -> list[int]:
+    """At most so many indices below ``count``, in order, by a key."""
+    chosen = key_generator(0, 'report', *key).permutation(count)[:most]
+    return sorted(chosen.tolist())
 
 
 class Pictures:
-    """Images of one size, read without a second try; gone ones are counted.
+    """Images of one size, read without a second try.
 
     Args:
         cfg: of the run: height, width, mean and deviation.
@@ -41,28 +53,52 @@ class Pictures:
         except InputError:
             return None
 
+    @property
+    def aspect(self) -> float:
+        """Height by width."""
+        return self.size[0] / self.size[1]
+
     def thumb(self, path: str) -> np.ndarray | None:
-        """(h, w, 3), h at most 128; None where it can't be read."""
+        """(h, w, 3) in the model's aspect; None where it can't be read."""
         try:
             image = read_image(path, ())
         except InputError:
             return None
         height, width = self.size
-        scale = min(1.0, THUMB / height)
+        scale = min(1.0, (THUMB / (height * width)) ** 0.5)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
 
-    def whole(
-        self, entries: Sequence[Any], path=lambda entry: entry[0]
-    ) -> tuple[list[Any], list[torch.Tensor]]:
-        """The entries that can be read, and their tensors."""
-        pairs = [(entry, self.tensor(path(entry))) for entry in entries]
-        kept = [(e, t) for e, t in pairs if t is not None]
+    def stream(
+        self, entries: Sequence[Any], path: Callable, kept: list[Any]
+    ) -> Iterator[torch.Tensor]:
+        """Tensors of the entries that can be read, one after the other.
+
+        Args:
+            entries: images.
+            path: the file of an entry.
+            kept: gets the entries that are given.
+
+        Raises:
+            InputError: at the end, if there was none.
+        """
+        for entry in entries:
+            tensor = self.tensor(path(entry))
+            if tensor is not None:
+                kept.append(entry)
+                yield tensor
         if not kept:
             raise InputError(
-                f'none of {len(pairs)} images can be read; deleted?'
+                f'none of {len(entries)} images can be read; deleted?'
             )
-        return [e for e, _ in kept], [t for _, t in kept]
+
+    def vectors(
+        self, model: DAAM, entries: Sequence[Any], path: Callable
+    ) -> tuple[list[Any], np.ndarray]:
+        """The entries that can be read, and f_sh (N, D) of them."""
+        kept: list[Any] = []
+        found = embeddings(model, self.stream(entries, path, kept))
+        return kept, found
 
 
 class Material:
@@ -102,6 +138,14 @@ class Material:
         return self._once('manager', self._data)
 
     @property
+    def target(self) -> list[tuple]:
+        """torchreid's entries of the unlabelled target."""
+        loader = self.manager.train_loader_t
+        if loader is None:
+            raise InputError('the run has no unlabelled target')
+        return loader.dataset.data
+
+    @property
     def model(self) -> DAAM:
         """The selected model."""
         return self._once('model', lambda: load_model(self.run))
@@ -115,6 +159,15 @@ class Material:
     def source_model(self) -> DAAM:
         """The model at the end of line 1 of Algorithm 1."""
         return self._once('source_model', self._source_model)
+
+    @property
+    def labels(self) -> LabelledFiles:
+        """Labels of the last round."""
+        try:
+            folders = self.cfg.data.target_folder
+        except InputError:
+            folders = []  # its own section says so
+        return last_labels(self.run, folders)
 
     def file(self, name: str) -> str:
         """The file of a path below the data root."""
@@ -139,7 +192,9 @@ class Material:
     def _data(self) -> Any:
         cfg = self.cfg.clone()
         cfg.data.root = self.data_root
-        if not os.path.isdir(cfg.data.root):
+        names = {*cfg.data.sources, *cfg.data.targets}
+        own = names <= {'source_folder', 'target_folder'}
+        if not own and not os.path.isdir(cfg.data.root):
             # Embedded data would be drawn there, where nobody chose it.
             raise InputError(
                 f'data.root={cfg.data.root}: no folder; --root says where '
@@ -157,7 +212,7 @@ class Material:
         for path in sorted(folder.glob(f'step-{epoch:06d}-000000.pth')):
             return load_model(path)
         raise InputError(
-            'the source-only model is not kept in the run; --before says '
-            'where one is, e.g. a run with train.rounds 0, or let '
-            'train.keep_last keep the one of the last pretraining epoch'
+            f'checkpoints/step-{epoch:06d}-000000.pth, the source-only '
+            'model, is not there; --before says where one is, e.g. a run '
+            'with train.rounds 0'
         )

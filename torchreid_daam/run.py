@@ -1,46 +1,15 @@
-"""From settings to objects to results: what a run is made of."""
+"""From settings to results: a run from its lock to its last table."""
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-import torchreid
-from torch import nn
 from yacs.config import CfgNode as CN
 
-from torchreid_daam.building import (
-    build_averager,
-    build_labeller,
-    build_model,
-    build_terms,
-    placed,
-    source_order,
-    target_order,
-)
-from torchreid_daam.checks import check_data, check_images, check_layers
-from torchreid_daam.config import config_hash, flatten
-from torchreid_daam.config.kwargs import (
-    engine_kwargs,
-    engine_run_kwargs,
-    guard_kwargs,
-    history_kwargs,
-    label_guard_kwargs,
-    optimizer_kwargs,
-    restart_kwargs,
-)
-from torchreid_daam.data.folder import Lists
-from torchreid_daam.datamanager import (
-    build_datamanager,
-    read_folders,
-    tracklets_of,
-)
-from torchreid_daam.derived import resolved, with_clusters
-from torchreid_daam.engine import ImageDAAMEngine
+from torchreid_daam.config.kwargs import engine_run_kwargs
+from torchreid_daam.derived import resolved
 from torchreid_daam.errors import (
     InputError,
     RunFailed,
@@ -48,39 +17,16 @@ from torchreid_daam.errors import (
     system_message,
     worker_died,
 )
-from torchreid_daam.evaluation.probe import Observer
-from torchreid_daam.evaluation.selection import Selector
-from torchreid_daam.guards import GuardedLabeller, StepGuard
-from torchreid_daam.model import load_weights
-from torchreid_daam.optim import build_restart_scheduler, fused
+from torchreid_daam.job import Job, make_job
 from torchreid_daam.outcome import add_oracle, add_selection, tables
 from torchreid_daam.preflight import scan
-from torchreid_daam.runs.checkpoint import (
-    fitting,
-    read_checkpoint,
-    unwrapped,
-)
-from torchreid_daam.runs.environment import describe, digest, footer
-from torchreid_daam.runs.folder import CHECKPOINTS, RunFolder
-from torchreid_daam.runs.history import CheckpointHistory
+from torchreid_daam.runs.environment import describe, footer
+from torchreid_daam.runs.folder import RunFolder
 from torchreid_daam.runs.lock import owned
-from torchreid_daam.runs.results import Results
-from torchreid_daam.runs.resume import check_origin
-from torchreid_daam.stock import build_stock_engine, run_stock
-from torchreid_daam.tracklets import TrackletLabeller
+from torchreid_daam.runs.moving import bring_along
+from torchreid_daam.stock import run_stock
 
 logger = logging.getLogger('torchreid_daam')
-
-
-class Job(NamedTuple):
-    """The objects of a run, ready to go."""
-
-    cfg: CN
-    datamanager: Any
-    engine: Any
-    folder: RunFolder
-    start_epoch: int
-    lists: dict[str, Lists]
 
 
 def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
@@ -88,7 +34,7 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
 
     Args:
         cfg: from ``get_default_config()``; it is not changed.
-        seats: objects of your own; see :func:`prepare`.
+        seats: objects of your own; see :func:`torchreid_daam.job.prepare`.
 
     Returns:
         What ``results.json`` holds.
@@ -100,25 +46,30 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
     cfg = resolved(cfg)
     training, device = not cfg.test.evaluate, cfg.device
     with owned(cfg.data.save_dir, 'data.save_dir') if training else _nobody():
-        job = _prepared(cfg, **seats)
+        job = make_job(cfg, **seats)
         folder = job.folder
+        folder.parts.started = started
         folder.open(training, cfg.model.resume)
         if folder.complete and getattr(job.engine, 'complete', False):
             logger.info('the run is complete: nothing is left to train')
-            folder.write_results()
+            folder.read_results()
         else:
             folder.begin()
             folder.write_settings(_repeatable(job.cfg).dump())
+            if cfg.model.resume and cfg.loss.name == 'daam' and training:
+                bring_along(cfg.model.resume, folder)
             _scan(job)
-            with _told(folder.history):
+            with _told(folder):
                 _run(job)
             folder.write_results()
             digests = {k: v for k, v in folder.origin.items() if k != 'config'}
-            folder.write_environment(describe(started, device, digests))
+            folder.write_environment(
+                describe(folder.parts.as_list(), device, digests)
+            )
     parts = [tables(folder), footer(started, device)]
     print('\n' + '\n\n'.join(filter(None, parts)))
     if cfg.report and training:
-        _report(folder)
+        _report(folder, job.engine.writer)
     return folder.results.as_dict()
 
 
@@ -139,13 +90,22 @@ def report_tools() -> tuple[Any, Callable]:
     return ReportWish, report_run
 
 
-def _report(folder: RunFolder) -> None:
-    """What went wrong with a page must not end a run that went well."""
+def _report(folder: RunFolder, writer: Any) -> None:
+    """What went wrong with a page must not end a run that went well.
+
+    Args:
+        folder: the run's.
+        writer: TensorBoard's, which the run has closed; None where it
+            trained nothing. It opens another file.
+    """
     try:
         wish, report_run = report_tools()
-        print(f'report: {report_run(wish(runs=[folder.path]))}')
+        print(f'report: {report_run(wish(runs=[folder.path]), writer)}')
     except (InputError, OSError) as error:
         logger.warning('no report: %s', plain_message(error))
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 _nobody = contextlib.nullcontext
@@ -159,21 +119,21 @@ def _repeatable(cfg: CN) -> CN:
 
 
 @contextlib.contextmanager
-def _told(history: CheckpointHistory) -> Iterator[None]:
+def _told(folder: RunFolder) -> Iterator[None]:
     """What ends a run also says which checkpoint there is."""
     try:
         yield
     except InputError as error:
-        raise InputError(f'{error}; {history.told()}') from None
+        raise InputError(f'{error}; {folder.told()}') from None
     except OSError as error:
         if error.errno is None:
             raise
-        message = f'{system_message(error)}; {history.told()}'
+        message = f'{system_message(error)}; {folder.told()}'
         raise RunFailed(message) from None
     except RuntimeError as error:
         if not (isinstance(error, RunFailed) or worker_died(error)):
             raise
-        message = f'{plain_message(error)}; {history.told()}'
+        message = f'{plain_message(error)}; {folder.told()}'
         raise RunFailed(message) from None
 
 
@@ -196,136 +156,3 @@ def _run(job: Job) -> None:
     if not job.cfg.test.evaluate:
         add_oracle(job.datamanager, job.engine, job.folder)
         add_selection(job.engine, job.folder)
-
-
-def prepare(
-    cfg: CN,
-    *,
-    write: bool = True,
-    labeller: Callable[[CN, Any], Callable] | None = None,
-    engine_class: type[ImageDAAMEngine] = ImageDAAMEngine,
-) -> Job:
-    """Checks the settings, reads the data, builds model and engine.
-
-    Args:
-        cfg: from ``get_default_config()``; it is not changed.
-        write: whether what was found out about images may be written.
-        labeller: called with the settings, K filled in, and the data
-            manager; returns what takes the engine's labeller seat. Where
-            not given, the settings say it. With ``loss.name daam`` only.
-        engine_class: the engine, or a subclass that trains otherwise. With
-            ``loss.name daam`` only.
-
-    Raises:
-        InputError: if a setting or a file is wrong.
-    """
-    return _prepared(resolved(cfg), write, labeller, engine_class)
-
-
-def _prepared(
-    cfg: CN,
-    write: bool = True,
-    labeller: Callable[[CN, Any], Callable] | None = None,
-    engine_class: type[ImageDAAMEngine] = ImageDAAMEngine,
-) -> Job:
-    """:func:`prepare` for settings that are resolved."""
-    torchreid.utils.set_random_seed(cfg.train.seed)
-    if cfg.use_gpu:
-        # Equal bits on a GPU too, as far as its operations have such a form.
-        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
-        torch.backends.cudnn.deterministic = True
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    lists = read_folders(cfg)
-    datamanager = build_datamanager(cfg, lists)
-    check_images(cfg, datamanager, write)
-    tracklets = tracklets_of(lists, datamanager)
-    cfg = with_clusters(cfg, datamanager, tracklets)
-    check_data(cfg, datamanager, tracklets)
-    model = build_model(cfg, datamanager.num_train_pids)
-    check_layers(cfg, model)
-    model = placed(cfg, model)
-    results = Results(config_hash(cfg), cfg.train.seed)
-    history = CheckpointHistory(
-        Path(cfg.data.save_dir) / CHECKPOINTS,
-        **history_kwargs(cfg),
-    )
-    folder = RunFolder(cfg.data.save_dir, cfg.data.root, results, history)
-    parts = (cfg, datamanager, model, folder)
-    if cfg.loss.name == 'daam':
-        engine, start_epoch = _daam_engine(
-            *parts, labeller or build_labeller, engine_class, tracklets
-        )
-    else:
-        engine, start_epoch = build_stock_engine(*parts)
-    return Job(cfg, datamanager, engine, folder, start_epoch, lists)
-
-
-def _daam_engine(
-    cfg: CN,
-    datamanager: Any,
-    model: nn.Module,
-    folder: RunFolder,
-    labeller: Callable[[CN, Any], Callable],
-    engine_class: type[ImageDAAMEngine],
-    tracklets: dict[str, int],
-) -> tuple[ImageDAAMEngine, int]:
-    optimizer = torchreid.optim.build_optimizer(model, **optimizer_kwargs(cfg))
-    if cfg.use_gpu:
-        optimizer = fused(optimizer)
-    scheduler = build_restart_scheduler(optimizer, **restart_kwargs(cfg))
-    head = getattr(unwrapped(model), 'nominal', None)
-    chosen = labeller(cfg, datamanager)
-    guarded = GuardedLabeller(chosen, **label_guard_kwargs(cfg))
-    engine = engine_class(
-        datamanager,
-        model,
-        optimizer,
-        scheduler,
-        labeller=guarded,
-        guard=StepGuard(**guard_kwargs(cfg)),
-        averager=build_averager(cfg),
-        terms=build_terms(cfg, head),
-        sampler=target_order(cfg),
-        sampler_s=source_order(cfg, datamanager),
-        persistent_workers=cfg.data.workers > 0,
-        observer=Observer(
-            cfg.train.seed, more=getattr(chosen, 'figures', dict)
-        ),
-        selector=Selector(cfg.train.select),
-        folder=folder,
-        **engine_kwargs(cfg),
-    )
-    if tracklets:
-        # In the engine's order of images, which it has made only now.
-        numbers = [tracklets[path] for path in engine.domains.target_paths]
-        guarded.labeller = TrackletLabeller(chosen, numbers)
-    engine.evaluator = cfg.test.evaluator
-    folder.origin = _origin(cfg, engine)
-    start_epoch, path = 0, cfg.model.resume
-    if path and cfg.test.evaluate:
-        load_weights(unwrapped(model), path, 'model.resume')
-    elif path:
-        state = read_checkpoint(path, 'model.resume')
-        check_origin(path, state, folder.origin)
-        with fitting(path):
-            start_epoch = engine.resume(state)
-    return engine, start_epoch
-
-
-def _origin(cfg: CN, engine: ImageDAAMEngine) -> dict[str, Any]:
-    """Settings, and digests of the images trained on, as a run began.
-
-    Source images count by file name and label, the target's by file name.
-    Without a source its list is empty.
-    """
-    domains = engine.domains
-    items = []
-    if domains.source is not None:
-        items = domains.source.loader.dataset.items
-    source = [(os.path.basename(item.path), item.pid) for item in items]
-    target = sorted(os.path.basename(path) for path in domains.target_paths)
-    return {
-        'config': flatten(cfg),
-        'source': digest(source),
-        'target': digest(target),
-    }

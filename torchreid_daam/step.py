@@ -24,6 +24,9 @@ class Step:
         seed: of what a layer draws in a step.
         guard: looks at each step's loss.
         averager: the engine's seat, or None.
+
+    Attributes:
+        trained: batches until now, in the whole run.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Step:
         self.seed = seed
         self.guard = guard or StepGuard()
         self.averager = averager
+        self.trained = 0
         self._floats: dict[str, float] = {}
 
     def __call__(
@@ -91,6 +95,7 @@ class Step:
         )
         if self.averager is not None:
             self.averager.update(unwrapped(self.model))
+        self.trained += 1
         look = (number + 1) % self.guard.every == 0
         return self._shown(values, device.type == 'cpu' or look)
 

@@ -1,22 +1,33 @@
 """torchreid's stock engines on the same settings, files and rows."""
 
+import functools
 import logging
+import os
+from pathlib import Path
 from typing import Any
 
 import torchreid
 from torch import nn
+from torch.utils.tensorboard import SummaryWriter
 from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
+from torchreid_daam.backbones import build_stock_model
+from torchreid_daam.config import flatten
 from torchreid_daam.config.kwargs import lr_scheduler_kwargs, optimizer_kwargs
 from torchreid_daam.errors import InputError
 from torchreid_daam.evaluation.ranks import recorded_ranks
 from torchreid_daam.runs.checkpoint import (
+    STOCK,
     fitting,
     read_checkpoint,
+    save_checkpoint,
     stock_files_allowed,
+    unwrapped,
 )
+from torchreid_daam.runs.environment import digest
 from torchreid_daam.runs.folder import RunFolder
+from torchreid_daam.runs.resume import check_same
 
 logger = logging.getLogger('torchreid_daam')
 
@@ -24,7 +35,7 @@ logger = logging.getLogger('torchreid_daam')
 def build_plain_model(cfg: CN, num_classes: int) -> nn.Module:
     """One of torchreid's own models, for its stock engines."""
     path = cfg.model.load_weights
-    model = torchreid.models.build_model(
+    model = build_stock_model(
         cfg.model.name,
         num_classes=num_classes,
         loss=cfg.loss.name,
@@ -54,13 +65,6 @@ def build_stock_engine(
     scheduler = torchreid.optim.build_lr_scheduler(
         optimizer, **lr_scheduler_kwargs(cfg)
     )
-    start_epoch = cfg.train.start_epoch
-    if cfg.model.resume:
-        read_checkpoint(cfg.model.resume, 'model.resume')
-        with stock_files_allowed(), fitting(cfg.model.resume):
-            start_epoch = torchreid.utils.resume_from_checkpoint(
-                cfg.model.resume, model, optimizer, scheduler
-            )
     shared = {
         'scheduler': scheduler,
         'use_gpu': cfg.use_gpu,
@@ -71,17 +75,82 @@ def build_stock_engine(
     else:
         build = torchreid.engine.ImageTripletEngine
         shared.update(cfg.loss.triplet)
-    return build(datamanager, model, optimizer, **shared), start_epoch
+    engine = build(datamanager, model, optimizer, **shared)
+    folder.origin = _origin(cfg, datamanager)
+    engine.save_model = functools.partial(_save, engine, folder)
+    start_epoch = cfg.train.start_epoch
+    if cfg.model.resume:
+        start_epoch = _resumed(cfg, engine, folder)
+    over = start_epoch >= cfg.train.max_epoch > 0
+    engine.complete = over and not cfg.test.evaluate
+    return engine, start_epoch
+
+
+def _origin(cfg: CN, datamanager: Any) -> dict[str, Any]:
+    """Settings, and a digest of file names and labels, as a run began."""
+    items = sorted(
+        (os.path.basename(item[0]), item[1])
+        for item in datamanager.train_loader.dataset.data
+    )
+    return {'config': flatten(cfg), 'source': digest(items)}
+
+
+def _save(
+    engine: Any,
+    folder: RunFolder,
+    epoch: int,
+    rank1: float,
+    save_dir: str,
+    is_best: bool = False,
+) -> None:
+    """Stands for torchreid's own hook: its file, whole or absent.
+
+    Its content is torchreid's, and what it comes from.
+    """
+    path = Path(save_dir) / STOCK / f'model.pth.tar-{epoch + 1}'
+    state = {
+        'state_dict': unwrapped(engine.model).state_dict(),
+        'epoch': epoch + 1,
+        # A numpy scalar would not load again.
+        'rank1': float(rank1),
+        'optimizer': engine.optimizer.state_dict(),
+        'scheduler': engine.scheduler.state_dict(),
+        'origin': folder.origin,
+    }
+    save_checkpoint(path, state)
+    logger.info('checkpoint: %s', path)
+
+
+def _resumed(cfg: CN, engine: Any, folder: RunFolder) -> int:
+    """The epoch to go on at, with what a checkpoint holds taken over."""
+    path = cfg.model.resume
+    state = read_checkpoint(path, 'model.resume')
+    if 'origin' in state and not cfg.test.evaluate:
+        check_same(path, state['origin'], folder.origin)
+    elif 'origin' not in state:
+        logger.warning(
+            'model.resume=%s: does not say which run it is of', path
+        )
+    with fitting(path):
+        unwrapped(engine.model).load_state_dict(state['state_dict'])
+        for name in ('optimizer', 'scheduler'):
+            if name in state:
+                getattr(engine, name).load_state_dict(state[name])
+        return state['epoch']
 
 
 def run_stock(
     cfg: CN, engine: Any, folder: RunFolder, options: dict[str, Any]
 ) -> None:
     """A stock engine's run; its last test becomes the rows."""
-    over = options['start_epoch'] >= options['max_epoch'] > 0
-    if over and not options['test_only']:
-        logger.info('the run is complete: nothing is left to train')
-        return
+    # Where only the last test is left: the file after it has this number.
+    start = options['start_epoch']
+    engine.epoch = start - 1
+    if not options['test_only']:
+        # What an earlier process logged after that is not shown.
+        engine.writer = SummaryWriter(
+            options['save_dir'], purge_step=start * len(engine.train_loader)
+        )
     recorder = recorded_ranks(cfg.test.evaluator)
     with registry.single_reads(), recorder as collected:
         engine.run(**options)

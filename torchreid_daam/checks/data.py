@@ -6,7 +6,9 @@ from typing import Any
 import torchreid
 from yacs.config import CfgNode as CN
 
+from torchreid_daam.data.domains import scored_tests
 from torchreid_daam.errors import InputError, one_line
+from torchreid_daam.evaluation.ranks import MAX_RANK
 
 
 def load_datamanager(**kwargs: Any) -> Any:
@@ -50,6 +52,10 @@ def check_data(
     Raises:
         InputError: naming key, value and what is allowed.
     """
+    if cfg.cuhk03.use_metric_cuhk03:
+        _check_galleries(datamanager)
+    if cfg.test.evaluate:
+        return  # no batch of training images is made
     parts = {}
     if cfg.data.sources:
         parts['data.sources'] = (cfg.data.sources, datamanager.train_loader)
@@ -80,3 +86,23 @@ def check_data(
             f'pseudo_labels.num_clusters={clusters}: exceeds the {number} '
             f'tracklets of data.tracklet_pattern={cfg.data.tracklet_pattern}'
         )
+    labels = cfg.pseudo_labels
+    by_number = labels.method != 'dbscan' and labels.cluster_search == 'rule'
+    if by_number and cfg.train.rounds and clusters < labels.min_clusters:
+        raise InputError(
+            f'pseudo_labels.num_clusters={clusters}: fewer than '
+            f'pseudo_labels.min_clusters={labels.min_clusters}, below which '
+            'a run stops'
+        )
+
+
+def _check_galleries(datamanager: Any) -> None:
+    """torchreid's metric of CUHK03 fails where a curve ends early."""
+    for name, splits in scored_tests(datamanager).items():
+        # A query's own identity may not count, for its camera.
+        people = len({entry[1] for entry in splits['gallery']})
+        if people <= MAX_RANK:
+            raise InputError(
+                f'cuhk03.use_metric_cuhk03=True: the gallery of {name} has '
+                f'{people} identities; more than {MAX_RANK} are needed'
+            )

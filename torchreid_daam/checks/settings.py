@@ -78,6 +78,12 @@ def _check_names(cfg: CN) -> None:
                     f'data.{key}={name}: unknown data set; allowed are '
                     f'{", ".join(known)}'
                 )
+            if cfg.data[key].count(name) > 1:
+                # torchreid would take its people for others the second time.
+                raise InputError(
+                    f'data.{key}={cfg.data[key]}: {name} stands there more '
+                    'than once'
+                )
             _check_dataset(cfg, key, name)
     root = os.path.abspath(os.path.expanduser(cfg.data.root))
     if _NAME_PATTERN.search(root + os.sep):
@@ -160,6 +166,11 @@ def _check_daam(cfg: CN) -> None:
         raise InputError(
             'test.evaluate=True: needs a checkpoint in model.load_weights or '
             'model.resume'
+        )
+    if cfg.train.start_epoch:
+        raise InputError(
+            f'train.start_epoch={cfg.train.start_epoch}: 0 expected with '
+            'loss.name daam; model.resume goes on with a run'
         )
     weights = cfg.loss.daam
     if cfg.train.rounds and not (

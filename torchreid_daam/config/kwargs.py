@@ -64,7 +64,7 @@ def torchreids_sampler(name: str) -> str:
 
 
 def target_folder_kwargs(cfg: CN) -> dict[str, Any]:
-    """Arguments of ``data.folder.read_target``."""
+    """Arguments of ``data.lists.read_target``."""
     return {
         'folders': cfg.data.target_folder,
         'camera_pattern': cfg.data.camera_pattern,
@@ -257,5 +257,5 @@ def history_kwargs(cfg: CN) -> dict[str, Any]:
     return {
         'minutes': cfg.train.checkpoint_minutes,
         'keep_last': cfg.train.keep_last,
-        'keep_epoch': cfg.train.pretrain_epoch if cfg.report else None,
+        'keep_epoch': cfg.train.pretrain_epoch,
     }

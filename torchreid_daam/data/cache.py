@@ -11,7 +11,6 @@ from PIL import Image
 from torchreid_daam.data.reading import decode, read_image
 from torchreid_daam.errors import InputError
 
-CACHES = ('none', 'ram')
 # Of the memory that is free when the cache is made.
 SHARE = 0.8
 

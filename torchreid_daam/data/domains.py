@@ -14,6 +14,7 @@ from torchreid_daam.data.samplers import Order
 from torchreid_daam.data.seeded import (
     Item,
     SeededImages,
+    be_quiet,
     source_items,
     target_items,
 )
@@ -203,6 +204,7 @@ class Domains:
             SeededImages(items, self.datamanager.transform_te, self._read),
             num_workers=self.workers,
             pin_memory=self.pin_memory,
+            worker_init_fn=be_quiet,
             **how,
         )
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from torchreid_daam.data.samplers import KeyedBatches, Order
-from torchreid_daam.data.seeded import SeededImages
+from torchreid_daam.data.seeded import SeededImages, be_quiet
 
 EPOCH_LENGTHS = ('max', 'source', 'target')
 
@@ -58,6 +58,7 @@ class DomainLoader:
             num_workers=workers,
             persistent_workers=persistent and workers > 0,
             pin_memory=pin_memory,
+            worker_init_fn=be_quiet,
         )
 
     def set_labels(

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,15 @@ from torch.utils.data import Dataset
 from torchreid_daam.data.reading import read_image
 from torchreid_daam.errors import InputError
 from torchreid_daam.randomness import restored, seed_all
+
+
+def be_quiet(_: int) -> None:
+    """For loading processes, whose run tells what went wrong in them.
+
+    torch hands it their errors. What is left are threads of theirs that find
+    the run gone; after its last line nobody needs their tracebacks.
+    """
+    sys.excepthook = lambda *_: None
 
 
 class Item(NamedTuple):

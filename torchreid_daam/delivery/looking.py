@@ -1,6 +1,7 @@
 """What a model sees in images: its embeddings and its attention."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 import torch
@@ -11,14 +12,14 @@ BATCH = 64
 
 
 @torch.no_grad()
-def embeddings(model: DAAM, images: Sequence[torch.Tensor]) -> np.ndarray:
+def embeddings(model: DAAM, images: Iterable[torch.Tensor]) -> np.ndarray:
     """f_sh (N, D) of prepared images (3, H, W)."""
     return torch.cat([model(batch) for batch in _batches(images)]).numpy()
 
 
 @torch.no_grad()
 def attention_weights(
-    model: DAAM, images: Sequence[torch.Tensor]
+    model: DAAM, images: Iterable[torch.Tensor]
 ) -> dict[str, np.ndarray]:
     """How much of F each branch gets, as means over the channels.
 
@@ -44,6 +45,7 @@ def attention_weights(
     return {name: torch.cat(maps).numpy() for name, maps in found.items()}
 
 
-def _batches(images: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-    for start in range(0, len(images), BATCH):
-        yield torch.stack(list(images[start : start + BATCH]))
+def _batches(images: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    images = iter(images)
+    while batch := list(islice(images, BATCH)):
+        yield torch.stack(batch)

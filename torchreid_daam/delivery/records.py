@@ -1,7 +1,9 @@
 """A run's files, read for its report: each may be missing or broken."""
 
 import json
+import logging
 from bisect import bisect_right
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,10 @@ from tensorboard.backend.event_processing.event_accumulator import (
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.labels import LabelledFiles, read_labels
 
+# It tells each file that it has read to its end.
+logging.getLogger('tensorboard').setLevel(logging.WARNING)
 OTHER = ('time', 'data', 'lr')
+CALIBRATION = Path('checkpoints', 'calibration.json')
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -39,7 +44,10 @@ def read_rows(run: Path) -> list[dict[str, Any]]:
     rows = rows if isinstance(rows, list) else []
     rows = [r for r in rows if isinstance(r, dict) and needed <= r.keys()]
     if not rows:
-        raise InputError('results.json: holds no scores')
+        raise InputError(
+            'results.json: holds no scores. Where the target has no labels '
+            'there are none; the health of the rounds is told without them'
+        )
     return rows
 
 
@@ -72,15 +80,14 @@ def read_terms(run: Path) -> dict[str, list[tuple[int, float]]]:
     """
     if not list(run.glob('events.out.tfevents.*')):
         raise InputError('events.out.tfevents.*: not there')
-    events = EventAccumulator(
-        str(run), size_guidance={'scalars': 0}, purge_orphaned_data=False
-    )
+    # What was trained again after a kill is left out where it came first.
+    events = EventAccumulator(str(run), size_guidance={'scalars': 0})
     events.Reload()
     tags = [t for t in events.Tags()['scalars'] if t.startswith('Train/')]
     found = {tag.partition('/')[2]: events.Scalars(tag) for tag in tags}
-    # torchreid numbers batches by epoch and the epoch's length, which is
-    # another one in rounds: so numbers come twice. A batch writes its time
-    # first; by the clock each term finds its batch.
+    # torchreid's own writer numbers batches by epoch and the epoch's length,
+    # which may be another one later: so numbers come twice. A batch writes
+    # its time first; by the clock each term finds its batch.
     clock = sorted(e.wall_time for e in found.get('time', ()))
     terms = {
         name: [
@@ -95,14 +102,48 @@ def read_terms(run: Path) -> dict[str, list[tuple[int, float]]]:
     return terms
 
 
-def last_labels(run: Path) -> LabelledFiles:
-    """Labels of the last round that can be read; raises InputError."""
+def last_labels(run: Path, folders: Sequence[str] = ()) -> LabelledFiles:
+    """Labels of the last round that can be read; raises InputError.
+
+    Args:
+        run: the run's folder.
+        folders: of own images that the labels may be of.
+    """
     paths = (run / 'pseudo_labels').glob('round-*.npz')
     paths = [p for p in paths if p.stem[6:].isdigit()]
     reason = 'pseudo_labels/: no labels of a round'
     for path in sorted(paths, key=lambda p: -int(p.stem[6:])):
         try:
-            return read_labels(path)
+            return read_labels(path, folders)
         except InputError as error:
             reason = str(error)
     raise InputError(reason)
+
+
+def read_calibration(run: Path) -> dict[str, Any] | None:
+    """What ``calibrate`` wrote beside the model; None where it did not.
+
+    Raises:
+        InputError: if it is not as this version writes it.
+    """
+    if not (run / CALIBRATION).is_file():
+        return None
+    found = read_json(run / CALIBRATION)
+    try:
+        used = found[found['basis']]
+        low, high = found['interval']
+        numbers = [found['threshold'], low, high]
+        numbers += [used['false_accepts'], used['false_rejects']]
+        for part in (found['source'], found['target']):
+            for point in part['curve'] if part else ():
+                names = ('threshold', 'false_accepts', 'false_rejects')
+                numbers += [point[name] for name in names]
+        whole = all(isinstance(number, int | float) for number in numbers)
+    except (KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise InputError(
+            f'{CALIBRATION.as_posix()}: not as this version writes it; '
+            'calibrate writes it anew'
+        )
+    return found

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
@@ -25,37 +25,59 @@ class Picture:
         figure: as matplotlib has it.
         alt: what it shows, for those who can't see it.
         wide: scrolled within its frame on a phone.
+        shown: on the page; otherwise only its files are written.
     """
 
     name: str
     figure: Figure
     alt: str
     wide: bool = False
+    shown: bool = True
+
+
+class Cell(NamedTuple):
+    """Text of a table with a smaller line below it."""
+
+    text: str
+    below: str = ''
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass
 class Table:
-    """Cells as text; the first row is the head."""
+    """Cells as text; the first row is the head.
+
+    Attributes:
+        rows: of cells, the first of which names the row.
+        numbers: aligned to the right.
+    """
 
     rows: Sequence[Sequence[Any]]
+    numbers: bool = True
 
 
 @dataclass
 class Scatter:
     """Points that can be zoomed: (x, y, domain, group, label) each.
 
-    x and y are in [0, 1], domain and group are numbers of colours, group -1
-    is grey.
+    x and y are in [0, 1], domain and group are numbers of names, group -1
+    has none.
     """
 
     title: str
     points: Sequence[tuple[float, float, int, int, str]]
     domains: Sequence[str]
+    groups: Sequence[str] = ()
 
 
 @dataclass
 class Section:
-    """A part of the page; ``missing`` says why it has no content."""
+    """A part of the page; ``missing`` says why it has no content.
+
+    ``folded`` hides its code until somebody asks for it.
+    """
 
     title: str
     notes: list[str] = field(default_factory=list)
@@ -63,6 +85,7 @@ class Section:
     pictures: list[Picture] = field(default_factory=list)
     scatters: list[Scatter] = field(default_factory=list)
     code: str = ''
+    folded: bool = False
     missing: str = ''
 
 
@@ -102,17 +125,29 @@ def render(title: str, sections: Sequence[Section]) -> str:
 
 
 def write(
-    folder: str | os.PathLike, title: str, sections: Sequence[Section]
+    folder: str | os.PathLike,
+    title: str,
+    sections: Sequence[Section],
+    writer: Any = None,
 ) -> Path:
     """Writes ``report.html``, and its figures into ``report/``.
+
+    Args:
+        folder: where they go.
+        title: of the page.
+        sections: of the page.
+        writer: a TensorBoard writer that gets the figures too.
 
     Returns:
         The page's path.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     page = folder / 'report.html'
     write_text(page, render(title, sections))
     for part in sections:
         for picture in part.pictures:
             save(picture.figure, folder / 'report' / picture.name)
+            if writer is not None:
+                tag = f'{part.title}/{picture.name}'
+                writer.add_figure(tag, picture.figure, close=False)
     return page

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.runs.files import atomic
 
 FORMAT = 2
+# Where torchreid's engines save, below a run's folder.
+STOCK = 'model'
 # What torchreid's own checkpoints hold beside tensors: `rank1` is a numpy
 # scalar there, which torch.load refuses unless these are named.
 _STOCK_GLOBALS = (
@@ -23,6 +26,7 @@ _STOCK_GLOBALS = (
     np.dtypes.Float32DType,
     np.dtypes.Float64DType,
 )
+_FORM = ('fused', 'foreach')
 
 
 @contextlib.contextmanager
@@ -55,9 +59,27 @@ def save_checkpoint(path: str | os.PathLike, state: Mapping) -> None:
 
 
 def checkpoint_file(path: str | os.PathLike) -> Path:
-    """The file that a run's folder stands for, or the file itself."""
+    """The file that a run's folder stands for, or the file itself.
+
+    That is its selected model; in a run of torchreid's engines, which
+    select none, the newest.
+    """
     path = Path(path).expanduser()
-    return path / 'checkpoints' / 'selected.pth' if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    selected = path / 'checkpoints' / 'selected.pth'
+    stock = [] if selected.is_file() else stock_files(path)
+    return stock[0] if stock else selected
+
+
+def stock_files(folder: Path) -> list[Path]:
+    """What torchreid's engines saved below a run's folder, newest first."""
+    numbered = {
+        int(match[1]): path
+        for path in (folder / STOCK).glob('model.pth.tar-*')
+        if (match := re.search(r'-(\d+)$', path.name))
+    }
+    return [numbered[epoch] for epoch in sorted(numbered, reverse=True)]
 
 
 def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
@@ -65,7 +87,7 @@ def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
 
     Args:
         path: torchreid's, torchvision's or this project's file, or a run's
-            folder, which stands for its ``checkpoints/selected.pth``.
+            folder; see :func:`checkpoint_file`.
         key: the config key that named it, for the message.
 
     Returns:
@@ -168,16 +190,27 @@ def load_training_state(
     weights = state['state_dict']
     model.set_num_clusters(len(weights['classifier_t.weight']))
     model.load_state_dict(weights)
-    own = [
-        {name: group[name] for name in ('fused', 'foreach') if name in group}
-        for group in optimizer.param_groups
-    ]
-    optimizer.load_state_dict(state['optimizer'])
-    # How steps are computed belongs to the device, not to the run.
-    for group, kept in zip(optimizer.param_groups, own, strict=True):
-        group.update(kept)
+    optimizer.load_state_dict(_in_own_form(state['optimizer'], optimizer))
     if scheduler is not None:
         scheduler.load_state_dict(state['scheduler'])
+
+
+def _in_own_form(
+    state: Mapping[str, Any], optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """An optimiser's state, to be computed on as the optimiser does.
+
+    How steps are computed belongs to the device, not to the run. torch reads
+    it from the state to come: a fused kernel's count of steps has to lie
+    beside its parameter, on the GPU, others' on the CPU.
+    """
+    groups = [
+        {**there, **{name: own[name] for name in _FORM if name in own}}
+        for there, own in zip(
+            state['param_groups'], optimizer.param_groups, strict=True
+        )
+    ]
+    return {**state, 'param_groups': groups}
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -7,8 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,19 +31,22 @@ PACKAGES = (
 
 
 def describe(
-    started: float, device: str, digests: Mapping[str, str]
+    parts: Sequence[Mapping[str, Any]],
+    device: str,
+    digests: Mapping[str, str],
 ) -> dict[str, Any]:
     """What ``run.json`` holds.
 
     Args:
-        started: ``time.time()`` at the run's start.
+        parts: as ``Parts.as_list()`` gives them.
         device: what the run used: cpu, cuda or mps.
         digests: of the data, by name.
     """
     return {
         'command': sys.argv,
-        'started': datetime.fromtimestamp(started, UTC).isoformat(),
-        'seconds': round(time.time() - started, 1),
+        'started': parts[0]['started'],
+        'seconds': round(sum(part['seconds'] for part in parts), 1),
+        'parts': [dict(part) for part in parts],
         'host': platform.node(),
         'platform': platform.platform(),
         'python': platform.python_version(),

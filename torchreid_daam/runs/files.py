@@ -5,6 +5,7 @@ import io
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -60,6 +61,12 @@ def remove_leftovers(folder: Path) -> None:
     """
     for path in [*folder.glob('.*.tmp'), *folder.glob('*/.*.tmp')]:
         path.unlink(missing_ok=True)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copies a file's bytes, atomically."""
+    with open(source, 'rb') as there, atomic(path) as here:
+        shutil.copyfileobj(there, here)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -12,7 +12,8 @@ from torchreid_daam.config import (
     merge_file,
 )
 from torchreid_daam.data.seeded import relative_path
-from torchreid_daam.errors import InputError
+from torchreid_daam.errors import InputError, one_line
+from torchreid_daam.runs.checkpoint import STOCK, stock_files
 from torchreid_daam.runs.files import (
     remove_leftovers,
     write_json,
@@ -25,9 +26,10 @@ from torchreid_daam.runs.labels import (
     write_labels,
 )
 from torchreid_daam.runs.lock import LOCK
+from torchreid_daam.runs.parts import Parts
 from torchreid_daam.runs.results import Results
 
-CHECKPOINTS = 'checkpoints'
+CHECKPOINTS, RESULTS = 'checkpoints', 'results.json'
 # Written when all is done.
 COMPLETE = 'run.json'
 
@@ -54,6 +56,11 @@ class RunFolder:
         self.results = results or Results()
         self.history = history or CheckpointHistory(self.path / CHECKPOINTS)
         self.origin: dict[str, Any] = {}
+        self.parts = Parts()
+        # TensorBoard's writer, while a run is under way.
+        self.events: Any = None
+        # Where a resumed run has written until now.
+        self.earlier = self.path
         self.prefix = ''
         self._rounds: dict[int, dict[str, Any]] = {}
 
@@ -76,7 +83,7 @@ class RunFolder:
 
     def write_results(self) -> None:
         """Writes ``results.json``."""
-        write_json(self._named('results.json'), self.results.as_dict())
+        write_json(self._named(RESULTS), self.results.as_dict())
 
     def open(self, training: bool, resumed: str = '') -> None:
         """Begins to write, without losing what an earlier run left there.
@@ -98,7 +105,7 @@ class RunFolder:
             if begun or (self.path / LOCK).exists():
                 self.prefix = 'test-'
             return
-        begun = begun or (self.path / 'model').is_dir()  # a stock engine's
+        begun = begun or (self.path / STOCK).is_dir()
         goes_on = self.path.resolve() in Path(resumed).resolve().parents
         if begun and not goes_on:
             self._check_free()
@@ -111,7 +118,32 @@ class RunFolder:
     @property
     def complete(self) -> bool:
         """Whether a run has written all that it writes."""
-        return (self.path / COMPLETE).is_file()
+        names = (COMPLETE, RESULTS)
+        return all((self.path / name).is_file() for name in names)
+
+    def read_results(self) -> None:
+        """Takes the rows of a complete run as they are.
+
+        Raises:
+            InputError: if ``results.json`` can't be read.
+        """
+        path = self.path / RESULTS
+        try:
+            self.results.take(json.loads(path.read_text(encoding='utf-8')))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f'{path}: no readable results ({one_line(error)[:120]}); '
+                'without this file the run ends once more'
+            ) from None
+
+    def checkpoints(self) -> list[Path]:
+        """What the run may be resumed from, the newest first."""
+        return self.history.newest_first() or stock_files(self.path)
+
+    def told(self) -> str:
+        """Where the newest one is, as words for a message."""
+        files = self.checkpoints()
+        return f'last checkpoint: {files[0]}' if files else 'no checkpoint yet'
 
     def _check_free(self) -> None:
         settings = self.path / 'config.yaml'
@@ -126,7 +158,8 @@ class RunFolder:
                 f'data.save_dir={self.path}: holds a run with other settings; '
                 'choose another folder, or move it away'
             )
-        if not self.complete:
+        # One that was killed before its first checkpoint may begin anew.
+        if self.checkpoints() and not self.complete:
             raise InputError(
                 f'data.save_dir={self.path}: holds this run, unfinished; '
                 'model.resume auto goes on with it, or choose another folder'
@@ -152,9 +185,10 @@ class RunFolder:
     ) -> None:
         """Writes ``pseudo_labels/round-<r>.npz``, by relative image path."""
         names = self.names(paths)
-        write_labels(self._labels_file(round_), names, cameras, labels)
+        write_labels(self.labels_file(round_), names, cameras, labels)
 
-    def _labels_file(self, round_: int) -> Path:
+    def labels_file(self, round_: int) -> Path:
+        """Where :meth:`write_labels` writes."""
         return self.path / 'pseudo_labels' / f'round-{round_}.npz'
 
     def write_round(self, round_: int, figures: Mapping[str, Any]) -> None:
@@ -166,6 +200,12 @@ class RunFolder:
             self.keep_rounds(round_ - 1)
         entry = self._rounds.setdefault(round_, {'round': round_})
         entry.update(figures)
+        self.write_rounds()
+
+    def write_rounds(self) -> None:
+        """Writes the lines that are known; none, no file."""
+        if not self._rounds:
+            return
         lines = [json.dumps(self._rounds[r]) for r in sorted(self._rounds)]
         write_text(self.path / 'rounds.jsonl', '\n'.join(lines) + '\n')
 
@@ -174,7 +214,7 @@ class RunFolder:
 
         Those after it are of rounds that a resumed run trains again.
         """
-        path = self.path / 'rounds.jsonl'
+        path = self.earlier / 'rounds.jsonl'
         if not path.is_file():
             return
         for line in path.read_text(encoding='utf-8').splitlines():
@@ -193,12 +233,21 @@ class RunFolder:
         Raises:
             InputError: if the file is missing or damaged.
         """
-        return read_labels(self._labels_file(round_))
+        return read_labels(self.labels_file(round_))
 
     def write_checkpoint(self, state: Mapping) -> None:
-        """Writes a checkpoint that the run can go on from."""
-        self.history.write({**state, 'origin': self.origin})
+        """Writes a checkpoint that the run can go on from.
+
+        What was logged until then comes before it.
+        """
+        if self.events is not None:
+            self.events.flush()
+        self.history.write(self._signed(state))
 
     def write_selected(self, state: Mapping) -> None:
         """Writes ``checkpoints/selected.pth``, the model to use."""
-        self.history.write_selected({**state, 'origin': self.origin})
+        self.history.write_selected(self._signed(state))
+
+    def _signed(self, state: Mapping) -> dict[str, Any]:
+        parts = self.parts.as_list()
+        return {**state, 'origin': self.origin, 'parts': parts}

@@ -70,11 +70,6 @@ class CheckpointHistory:
         last = self.folder / LAST
         return [last, *earlier] if last.is_file() else earlier
 
-    def told(self) -> str:
-        """Where the newest one is, as words for a message."""
-        files = self.newest_first()
-        return f'last checkpoint: {files[0]}' if files else 'no checkpoint yet'
-
     def _prune(self, newest: Path) -> None:
         names = sorted(self.folder.glob(EARLIER))
         # What lies ahead of a run is of another one that was here before.

@@ -55,12 +55,18 @@ def write_labels(
     )
 
 
-def read_labels(path: str | os.PathLike) -> LabelledFiles:
+def read_labels(
+    path: str | os.PathLike, folders: Sequence[str] = ()
+) -> LabelledFiles:
     """Reads what :func:`write_labels` wrote; nothing in it is executed.
+
+    Args:
+        path: the file.
+        folders: of own images; whole paths below them are accepted too.
 
     Raises:
         InputError: if the file is missing, damaged or holds something else,
-            or if a path in it leads out of the data root.
+            or if a path in it leads out of the data root and the folders.
     """
     path = Path(path)
     try:
@@ -91,8 +97,9 @@ def read_labels(path: str | os.PathLike) -> LabelledFiles:
             )
     _check_lengths(path, arrays)
     names = arrays['path'].tolist()
+    own = [_pure(os.path.abspath(folder)) for folder in folders]
     for name in names:
-        _check_below_root(path, name)
+        _check_below(path, name, own)
     return LabelledFiles(
         names,
         arrays['camera'].astype(np.int64),
@@ -119,11 +126,19 @@ def _check_lengths(path: Path, arrays: dict[str, np.ndarray]) -> None:
         )
 
 
-def _check_below_root(path: Path, name: str) -> None:
-    pure = PurePosixPath(name.replace('\\', '/'))
+def _check_below(
+    path: Path, name: str, folders: Sequence[PurePosixPath]
+) -> None:
+    pure = _pure(name)
     drive = ':' in pure.parts[0] if pure.parts else True
-    if drive or pure.is_absolute() or '..' in pure.parts or '\0' in name:
+    out = drive or pure.is_absolute()
+    out = out and not any(folder in pure.parents for folder in folders)
+    if out or '..' in pure.parts or '\0' in name:
         raise InputError(
             f'{path}: {name!r} leads out of the data root; paths below it '
             'are expected'
         )
+
+
+def _pure(name: str) -> PurePosixPath:
+    return PurePosixPath(name.replace('\\', '/'))

@@ -1,6 +1,6 @@
 """A run's rows: which stage scored what on which data set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 FORMAT = 1
@@ -72,6 +72,15 @@ class Results:
             for i in reversed(same):
                 del self.rows[i]
             self.rows.append(dict(row))
+
+    def take(self, written: Mapping[str, Any]) -> None:
+        """Becomes what :meth:`as_dict` gave, settings and seed excepted.
+
+        Raises:
+            KeyError, TypeError, ValueError: if it is something else.
+        """
+        self.rows = [dict(row) for row in written['rows']]
+        self.notes = dict(written.get('notes', {}))
 
     def finish(self, round_: int) -> None:
         """Makes the rows of a round the final ones."""

@@ -1,14 +1,17 @@
 """What a run goes on from: finding a checkpoint, and whether it fits."""
 
 import logging
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torchreid_daam.config.values import RESUME_KEYS
 from torchreid_daam.errors import InputError
-from torchreid_daam.runs.checkpoint import FORMAT, read_checkpoint
+from torchreid_daam.runs.checkpoint import (
+    FORMAT,
+    read_checkpoint,
+    stock_files,
+)
 from torchreid_daam.runs.folder import CHECKPOINTS
 from torchreid_daam.runs.history import SELECTED, CheckpointHistory
 
@@ -41,7 +44,7 @@ def find_checkpoint(
         return str(folder)
     if test and not stock:
         return str(folder / CHECKPOINTS / SELECTED)
-    files = _stock_files(folder) if stock else _own_files(folder)
+    files = stock_files(folder) if stock else _own_files(folder)
     broken = None
     for path in files:
         try:
@@ -70,15 +73,6 @@ def _own_files(folder: Path) -> list[Path]:
     ).newest_first()
 
 
-def _stock_files(folder: Path) -> list[Path]:
-    numbered = {
-        int(match[1]): path
-        for path in (folder / 'model').glob('model.pth.tar-*')
-        if (match := re.search(r'-(\d+)$', path.name))
-    }
-    return [numbered[epoch] for epoch in sorted(numbered, reverse=True)]
-
-
 def check_origin(
     path: str, state: Mapping[str, Any], origin: Mapping[str, Any]
 ) -> None:
@@ -98,9 +92,26 @@ def check_origin(
             f'(format {state.get("format")}, {FORMAT} expected); its weights '
             'may serve as model.load_weights'
         )
-    there = dict(state['origin'])
-    config, own = there.pop('config', {}), dict(origin)
-    settings = own.pop('config')
+    check_same(path, state['origin'], origin)
+    _check_rounds(
+        path, state, state['origin'].get('config', {}), origin['config']
+    )
+
+
+def check_same(
+    path: str, there: Mapping[str, Any], origin: Mapping[str, Any]
+) -> None:
+    """Checks settings and digests alone.
+
+    Args:
+        path: the checkpoint, for the message.
+        there: what it says that it comes from.
+        origin: as for :func:`check_origin`.
+
+    Raises:
+        InputError: naming the keys that differ.
+    """
+    config, settings = there.get('config', {}), origin['config']
     fixed = (config.keys() | settings.keys()) - set(RESUME_KEYS)
     differ = sorted(k for k in fixed if config.get(k) != settings.get(k))
     if differ:
@@ -112,13 +123,12 @@ def check_origin(
         raise InputError(
             f'{KEY}={path}: that run had other settings: {shown}{more}'
         )
-    for name, value in own.items():
-        if there.get(name) != value:
+    for name in origin.keys() - {'config'}:
+        if there.get(name) != origin[name]:
             raise InputError(
                 f'{KEY}={path}: that run had other {name}; files or labels '
                 'below data.root have changed'
             )
-    _check_rounds(path, state, config, settings)
 
 
 def _check_rounds(

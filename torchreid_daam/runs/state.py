@@ -41,7 +41,8 @@ class TrainingState(NamedTuple):
 
     Attributes:
         step: with ``model``, a DAAM or one in DataParallel, ``optimizer``,
-            ``guard`` (its number ``skipped``), and ``averager``: None, or
+            ``guard`` (its number ``skipped``), ``trained``, a number,
+            and ``averager``: None, or
             with ``applied(model)``, in which the model holds the averaged
             weights, ``state_dict`` and ``load_state_dict``.
         scheduler: of the optimiser, or None.
@@ -87,6 +88,7 @@ class TrainingState(NamedTuple):
             position._asdict(),
             **self.labelling.state_dict(),
             skipped=step.guard.skipped,
+            trained=step.trained,
             rank1=rows[-1]['rank1'] / 100 if rows else 0.0,
             rows=rows,
             round_scores=dict(self.selector.scores),
@@ -123,6 +125,7 @@ class TrainingState(NamedTuple):
         folder.results.restore(rows)
         self.selector.scores = dict(state.get('round_scores', {}))
         step.guard.skipped = state['skipped']
+        step.trained = state.get('trained', 0)
         if step.averager is not None:
             step.averager.load_state_dict(state['averager'])
         self.labelling.load_state_dict(state, folder)

@@ -41,8 +41,8 @@ from baselines.loop import (
 )
 from torchreid_daam.data.paired import joint_batch
 from torchreid_daam.errors import InputError
+from torchreid_daam.job import prepare
 from torchreid_daam.randomness import key_seed, seeded
-from torchreid_daam.run import prepare
 
 MARGIN = 2.0
 DROPOUT = 0.5

@@ -36,9 +36,9 @@ from baselines.loop import (
     round_epochs,
     score,
 )
+from torchreid_daam.job import Job, prepare
 from torchreid_daam.pseudo_labels import PseudoLabels, unit_rows
 from torchreid_daam.randomness import key_generator, key_seed, seeded
-from torchreid_daam.run import Job, prepare
 
 TEMPERATURE = 0.05
 MOMENTUM = 0.1

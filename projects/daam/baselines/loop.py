@@ -15,9 +15,9 @@ from torchreid_daam.config.kwargs import (
     restart_kwargs,
 )
 from torchreid_daam.evaluation.engine import BN_BATCH, TEST_OPTIONS
+from torchreid_daam.job import Job
 from torchreid_daam.optim import restart_factor
 from torchreid_daam.randomness import key_generator
-from torchreid_daam.run import Job
 
 
 def epoch_batches(cfg: CN, num_source: int, num_target: int) -> int:

@@ -40,9 +40,9 @@ from baselines.loop import (
     round_epochs,
     score,
 )
+from torchreid_daam.job import Job, prepare
 from torchreid_daam.pseudo_labels import PseudoLabels, assign
 from torchreid_daam.randomness import key_generator, key_seed, seeded
-from torchreid_daam.run import Job, prepare
 
 THRESHOLD = 0.85
 DROPOUT = 0.5

@@ -92,7 +92,7 @@ def _report(words: list[str]) -> int:
     from tables.report import write_report
 
     out = args.out.expanduser()
-    write_report(out, args.doc or out / RESULTS)
+    write_report(out, args.doc or out / RESULTS, models=True)
     return 0
 
 

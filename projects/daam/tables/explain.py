@@ -19,7 +19,8 @@ from torchreid_daam.data.seeded import (
     target_items,
 )
 from torchreid_daam.datamanager import build_datamanager
-from torchreid_daam.model import DAAM, load_model
+from torchreid_daam.loading import load_model
+from torchreid_daam.model import DAAM
 from torchreid_daam.randomness import key_seed
 from torchreid_daam.runs.files import write_arrays
 

@@ -3,7 +3,9 @@
 import json
 import os
 import platform
+import shlex
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +133,22 @@ def _run(
         if r['stage'] in ('adabn', 'round', 'oracle')
     ]
     return run
+
+
+def session_lines(suite: Mapping[str, Any]) -> list[str]:
+    """The commands that made a suite: machine, commit and time of each."""
+    lines = []
+    for session in suite['sessions']:
+        name, *rest = session['command']
+        command = shlex.join(['python', f'projects/daam/{name}', *rest])
+        minutes = session['seconds'] / 60
+        lines.append(
+            f'`{command}`: {session["workers"]} at once, '
+            f'{session["threads"]} thread each, {session["machine"]}, '
+            f'commit {session["commit"]}, {minutes:.1f} min for all that it '
+            'ran'
+        )
+    return list(dict.fromkeys(lines))
 
 
 def revision(repository: Path) -> str:

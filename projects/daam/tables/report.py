@@ -1,6 +1,5 @@
 """The results document: tables, sentences and figures from suites' JSON."""
 
-import shlex
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from tables.intervals import mean_sd
 from tables.published import table as published_table
-from tables.records import read_suite
+from tables.records import read_suite, session_lines
 from tables.verdicts import Scores, against, difference_text, sentences
 from tables.why import image, why
 from torchreid_daam.errors import InputError
@@ -59,12 +58,13 @@ def check_matplotlib() -> None:
         )
 
 
-def write_report(out: Path, doc: Path) -> None:
+def write_report(out: Path, doc: Path, models: bool = False) -> None:
     """Writes the document and its figures beside it.
 
     Args:
         out: folder of the suites' JSON and of the runs.
         doc: the Markdown file; figures go to a folder of its name.
+        models: whether runs' models are looked at too, for Figures 7 and 8.
 
     Raises:
         InputError: if there is no suite, or one of another version.
@@ -84,7 +84,12 @@ def write_report(out: Path, doc: Path) -> None:
     for suite in found.values():
         text += f'\n## {suite["title"]}\n\n'
         text += '\n\n'.join(_parts(suite, found, figures, doc)) + '\n'
-    text += why(figures, found, doc) + _published()
+    text += why(figures, found, doc)
+    if models:
+        from tables.looks import looks
+
+        text += looks(found, out, doc)
+    text += _published()
     write_text(doc, text)
 
 
@@ -179,24 +184,11 @@ def _made_by(suite: dict[str, Any]) -> str:
     """Command, seeds, threads, machine, time and commit of a table."""
     runs = {run['id']: run for row in suite['rows'] for run in row['runs']}
     hours = sum(run['seconds'] for run in runs.values()) / 3600
-    lines = []
-    for session in suite['sessions']:
-        name, *rest = session['command']
-        command = shlex.join(['python', f'projects/daam/{name}', *rest])
-        minutes = session['seconds'] / 60
-        line = (
-            f'`{command}`: {session["workers"]} at once, '
-            f'{session["threads"]} thread each, {session["machine"]}, '
-            f'commit {session["commit"]}, {minutes:.1f} min for all that it '
-            'ran'
-        )
-        if line not in lines:
-            lines.append(line)
     seeds = ', '.join(map(str, suite['seeds']))
     return (
         f'Seeds {seeds}; {", ".join(suite["sources"])} to {suite["target"]}; '
         f'{hours:.2f} h of runs, shared pretraining not counted. Made by\n\n'
-        + '\n'.join(f'- {line}' for line in lines)
+        + '\n'.join(f'- {line}' for line in session_lines(suite))
     )
 
 

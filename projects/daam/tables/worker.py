@@ -94,7 +94,10 @@ def _run(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     found = {'rows': rows, **_labels(run)}
     if job['method'] == 'daam' and cfg.train.rounds:
         found.update(explain(cfg, run, folder / 'explain.npz'))
-    for name in ('last', 'model.pth'):  # nothing goes on from here
+    # Nothing goes on from here; Figure 8 looks with the supervised model.
+    names = ['last', 'step-']
+    names += ['model.pth'] if job['method'] != 'supervised' else []
+    for name in names:
         for path in run.glob(f'**/{name}*'):
             path.unlink()
     return found

@@ -3,58 +3,14 @@
 import cv2
 import numpy as np
 
-from torchreid_daam.data.synthetic.layer import Layer
-from torchreid_daam.data.synthetic.person import Colour, Person, Pose
-
-
-def _dim(colour: Colour, factor: float) -> Colour:
-    return tuple(float(min(255.0, channel * factor)) for channel in colour)
-
-
-def _legs(layer: Layer, person: Person, pose: Pose, turn: float) -> None:
-    girth = person.girth
-    for side in (-1, 1):  # the far leg first
-        reach = side * np.sin(pose.phase) * pose.stride
-        if turn:
-            hip = (0.012 * side * turn, 0.5)
-            bend = 0.35 + 0.3 * (side * np.cos(pose.phase) > 0)
-            knee = (turn * (bend * reach + 0.02), 0.735)
-            ankle = (turn * reach, 0.945 - 0.02 * abs(reach) / 0.15)
-            toe = (ankle[0] + 0.055 * turn, ankle[1] + 0.03)
-        else:
-            lift = 0.15 * max(0.0, reach)
-            hip = (0.056 * side * girth, 0.5)
-            knee = (0.062 * side * girth, 0.735 - 0.3 * lift)
-            ankle = (0.06 * side * girth, 0.945 - lift)
-            toe = (ankle[0] + 0.012 * side, ankle[1] + 0.032)
-        light = 0.8 if turn and side < 0 else 1.0
-        widths = [0.115 * girth, 0.085 * girth, 0.062 * girth]
-        bare = person.lower != 'trousers'
-        layer.limb(
-            [hip, knee, ankle],
-            [0.8 * width for width in widths] if bare else widths,
-            _dim(person.skin if bare else person.bottom, light),
-        )
-        if person.lower == 'shorts':
-            above = (0.15 * hip[0] + 0.85 * knee[0], 0.7)
-            layer.limb(
-                [hip, above], [0.125 * girth] * 2, _dim(person.bottom, light)
-            )
-        layer.limb([ankle, toe], [0.055, 0.048], _dim(person.shoes, light))
-    if person.lower == 'skirt':
-        waist, flare = (0.075, 0.1) if turn else (0.1, 0.14)
-        layer.patch(
-            [
-                (-waist * girth, 0.45), (waist * girth, 0.45),
-                (flare * girth, 0.72), (-flare * girth, 0.72),
-            ],
-            person.bottom,
-        )  # fmt: skip
+from torchreid_daam.data.synthetic.layer import Layer, dimmed
+from torchreid_daam.data.synthetic.limbs import draw_arm, draw_legs
+from torchreid_daam.data.synthetic.person import Person, Pose
 
 
 def _torso(layer: Layer, person: Person, pose: Pose, turn: float) -> None:
     girth, hem = person.girth, person.hem
-    layer.limb([(0, 0.1), (0, 0.18)], [0.06, 0.075], _dim(person.skin, 0.85))
+    layer.limb([(0, 0.1), (0, 0.18)], [0.06, 0.075], dimmed(person.skin, 0.85))
     shoulder, chest, waist = 0.1, 0.112, 0.1
     if turn:
         shoulder, chest, waist = 0.055, 0.08, 0.08
@@ -97,48 +53,6 @@ def _torso(layer: Layer, person: Person, pose: Pose, turn: float) -> None:
         )  # fmt: skip
 
 
-def _arm(
-    layer: Layer, person: Person, pose: Pose, turn: float, side: int
-) -> None:
-    girth = person.girth
-    reach = -side * np.sin(pose.phase) * pose.swing
-    if turn:
-        joints = [
-            (0.0, 0.21),
-            (turn * (0.6 * reach - 0.01), 0.36),
-            (turn * (1.7 * reach + 0.02), 0.49),
-        ]
-    else:
-        joints = [
-            (0.098 * girth * side, 0.208),
-            (0.128 * girth * side + 0.2 * reach, 0.355),
-            (0.132 * girth * side + 0.1 * reach, 0.495 - 0.3 * abs(reach)),
-        ]
-    light = 0.78 if turn and side < 0 else 0.93
-    sleeve = person.trim if person.contrast_sleeves else person.top
-    sleeve = _dim(person.jacket or sleeve, light)
-    skin = _dim(person.skin, light)
-    if person.long_sleeves or person.jacket:
-        layer.limb(joints, [0.07 * girth, 0.062, 0.05], sleeve)
-    else:
-        layer.limb(joints, [0.055, 0.048, 0.04], skin)
-        layer.limb(
-            [joints[0], np.add(joints[0], joints[1]) / 2],
-            [0.074 * girth, 0.07 * girth],
-            sleeve,
-        )
-    layer.oval(joints[2][0], joints[2][1] + 0.015, 0.02, 0.026, skin)
-    if person.bag == 'hand' and side > 0:
-        x, y = joints[2]
-        layer.patch(
-            [
-                (x - 0.06, y + 0.05), (x + 0.06, y + 0.05),
-                (x + 0.07, y + 0.16), (x - 0.07, y + 0.16),
-            ],
-            person.bag_colour,
-        )  # fmt: skip
-
-
 def _head(layer: Layer, person: Person, pose: Pose, turn: float) -> None:
     hair, style = person.hair, person.hair_style
     back = pose.view == 'back'
@@ -173,12 +87,12 @@ def _head(layer: Layer, person: Person, pose: Pose, turn: float) -> None:
         layer.oval(x, 0.026, 0.064, 0.04, person.hat)
         brim = 0.07 * turn if turn else 0.0
         if not back:
-            layer.oval(x + brim, 0.052, 0.05, 0.012, _dim(person.hat, 0.75))
+            layer.oval(x + brim, 0.052, 0.05, 0.012, dimmed(person.hat, 0.75))
 
 
 def _bag(layer: Layer, person: Person, pose: Pose, turn: float) -> None:
     colour, girth = person.bag_colour, person.girth
-    dark = _dim(colour, 0.7)
+    dark = dimmed(colour, 0.7)
     if person.bag == 'backpack':
         if pose.view == 'back':
             layer.limb(
@@ -237,14 +151,14 @@ def draw_person(
     turn = {'left': -1.0, 'right': 1.0}.get(pose.view, 0.0)
     layer = Layer((height, width), x, y, scale)
     behind = person.bag == 'backpack' and turn
-    _arm(layer, person, pose, turn, -1)
+    draw_arm(layer, person, pose, turn, -1)
     if behind:
         _bag(layer, person, pose, turn)
-    _legs(layer, person, pose, turn)
+    draw_legs(layer, person, pose, turn)
     _torso(layer, person, pose, turn)
     if not behind:
         _bag(layer, person, pose, turn)
-    _arm(layer, person, pose, turn, 1)
+    draw_arm(layer, person, pose, turn, 1)
     _head(layer, person, pose, turn)
 
     # Only the part that is covered: the rest of the canvas stays as it is.

@@ -97,3 +97,8 @@ def _first_colour(person: Person, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if person.pattern == 'halves':
         return y < 1.2 * pitch
     return np.ones(x.shape, bool)
+
+
+def dimmed(colour: Colour, factor: float) -> Colour:
+    """A colour in less light, or more."""
+    return tuple(float(min(255.0, channel * factor)) for channel in colour)

@@ -4,6 +4,7 @@ from torchreid_daam.delivery.figures.curves import (
     loss_curves,
     round_figures,
     scores_by_round,
+    threshold_curves,
     weight_histogram,
 )
 from torchreid_daam.delivery.figures.embedding import embedding_figure, tsne
@@ -25,6 +26,7 @@ __all__ = [
     'save',
     'scores_by_round',
     'svg',
+    'threshold_curves',
     'tsne',
     'weight_histogram',
 ]

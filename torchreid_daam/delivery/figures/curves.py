@@ -7,7 +7,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from torchreid_daam.delivery.figures.style import COLORS, new_figure, styled
+from torchreid_daam.delivery.figures.style import (
+    COLORS,
+    REST,
+    new_figure,
+    styled,
+)
 
 
 @styled
@@ -48,11 +53,17 @@ def scores_by_round(
         metrics: keys of a row, in percent.
     """
     figure, axes = new_figure()
-    last = 0
-    for (name, rows), color in zip(runs.items(), _cycle(), strict=False):
-        rows = [r for r in rows if r['stage'] in ('direct', 'adabn', 'round')]
-        x = [_place(row) for row in rows]
-        last = max([last, *x])
+    stages = ('direct', 'adabn', 'round')
+    shown = {
+        name: [row for row in rows if row['stage'] in stages]
+        for name, rows in runs.items()
+    }
+    last = max([0, *(row['round'] for rows in shown.values() for row in rows)])
+    # Words need more room than a round has where there are many.
+    gap = max(1.0, last / 6)
+    words = {'direct': 1 - 2 * gap, 'adabn': 1 - gap}
+    for (name, rows), color in zip(shown.items(), _cycle(), strict=False):
+        x = [words.get(row['stage'], row['round']) for row in rows]
         for metric, line in zip(metrics, ('-', '--', ':'), strict=False):
             title = metric.replace('rank1', 'rank 1')
             axes[0, 0].plot(
@@ -64,17 +75,14 @@ def scores_by_round(
                 color=color,
                 label=f'{name}, {title}' if len(runs) > 1 else title,
             )
-    ticks = ['direct', 'AdaBN', *map(str, range(1, last + 1))]
     axes[0, 0].set(xlabel='round', ylabel='%')
     step = max(1, last // 8)
-    shown = [-1, 0, *range(step, last + 1, step)]
-    axes[0, 0].set_xticks(shown, [ticks[i + 1] for i in shown])
+    numbers = list(range(step, last + 1, step))
+    axes[0, 0].set_xticks(
+        [*words.values(), *numbers], ['direct', 'AdaBN', *map(str, numbers)]
+    )
     figure.legend(loc='outside upper center', ncols=2)
     return figure
-
-
-def _place(row: Mapping[str, Any]) -> int:
-    return {'direct': -1, 'adabn': 0}.get(row['stage'], row['round'])
 
 
 @styled
@@ -111,8 +119,37 @@ def weight_histogram(weights: np.ndarray) -> Figure:
     """The confidence weights (N,) of Eq. 9, as counts of images."""
     figure, axes = new_figure()
     high = max(1.0, float(weights.max()))
-    axes[0, 0].hist(weights, bins=np.linspace(0, high, 41), color=COLORS[0])
+    axes[0, 0].hist(weights, bins=np.linspace(0, high, 101), color=COLORS[0])
     axes[0, 0].set(xlabel='weight', ylabel='images')
+    return figure
+
+
+@styled
+def threshold_curves(calibration: Mapping[str, Any]) -> Figure:
+    """Errors over the distance, and the threshold with its interval.
+
+    Args:
+        calibration: what ``calibration.json`` holds.
+    """
+    figure, axes = new_figure()
+    axis = axes[0, 0]
+    axis.axvspan(*calibration['interval'], color=REST, alpha=0.3, linewidth=0)
+    axis.axvline(calibration['threshold'], color=REST, label='threshold')
+    for name, color in zip(('target', 'source'), COLORS, strict=False):
+        if not calibration.get(name):
+            continue
+        curve = calibration[name]['curve']
+        x = [point['threshold'] for point in curve]
+        for key, line in (('false_accepts', '-'), ('false_rejects', '--')):
+            axis.plot(
+                x,
+                [100 * point[key] for point in curve],
+                line,
+                color=color,
+                label=f'{name}, {key.replace("_", " ")}',
+            )
+    axis.set(xlabel='cosine distance', ylabel='% of pairs', ylim=(-2, 102))
+    figure.legend(loc='outside upper center', ncols=2)
     return figure
 
 

@@ -7,9 +7,12 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from torchreid_daam.delivery.figures.style import COLORS, new_figure, styled
-
-REST = '#8f949c'
+from torchreid_daam.delivery.figures.style import (
+    COLORS,
+    REST,
+    new_figure,
+    styled,
+)
 
 
 def tsne(features: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -60,6 +63,9 @@ def embedding_figure(
                 linewidths=0,
                 label=name if name and axis is axes.flat[0] else None,
             )
-        axis.set(xticks=[], yticks=[], title=title)
-    figure.legend(loc='outside lower center', ncols=3, fontsize=7)
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(title, fontsize=9)
+        axis.spines[:].set(visible=True, linewidth=0.5)
+    columns = 3 if len(panels) == 1 else 2 * len(panels)
+    figure.legend(loc='outside lower center', ncols=columns, fontsize=7)
     return figure

@@ -33,7 +33,7 @@ def image_rows(
         aspect: height of an image by its width.
     """
     columns = max(len(tiles) for _, tiles in rows)
-    tall = min(aspect, 2.5) * 0.62 + 0.3
+    tall = min(aspect, 2.5) * 0.62 + 0.33
     size = (0.68 * columns + 1.1, tall * len(rows))
     figure, axes = new_figure(len(rows), columns, size)
     for line, (name, tiles) in zip(axes, rows, strict=True):
@@ -53,11 +53,11 @@ def _draw(axis, tile: Tile, aspect: float) -> None:
         axis.text(0.5, 0.5, 'gone', ha='center', va='center', fontsize=7)
     else:
         axis.imshow(tile.image, interpolation='none')
-    axis.set_title(tile.title, fontsize=6.5, pad=2)
+    axis.set_title(tile.title, fontsize=7, pad=3.5)
     if tile.right is not None:
         axis.spines[:].set(
             visible=True,
             color=RIGHT if tile.right else WRONG,
             linewidth=2,
-            linestyle='-' if tile.right else (0, (2, 1)),
+            linestyle='-' if tile.right else (0, (2, 2)),
         )

@@ -15,6 +15,7 @@ from torchreid_daam.runs.files import atomic
 # differs between light and dark.
 INK = '#010203'
 COLORS = ('#0a7fc2', '#d1600a', '#1f9a5b', '#b5489c', '#8a7a10', '#7a64d8')
+REST = '#8f949c'
 DPI = 300
 STYLE = {
     'text.color': INK,
@@ -65,15 +66,17 @@ def svg(figure: Figure) -> str:
     return re.sub(r'<metadata>.*?</metadata>', '', text, flags=re.DOTALL)
 
 
-def save(figure: Figure, path: str | os.PathLike) -> list[Path]:
-    """Writes ``<path>.png`` (300 dpi) and ``<path>.pdf``, each atomically."""
+def save(
+    figure: Figure, path: str | os.PathLike, dpi: int = DPI
+) -> list[Path]:
+    """Writes ``<path>.png`` and ``<path>.pdf``, each atomically."""
     written = []
     for ending, key in (('png', 'Software'), ('pdf', 'CreationDate')):
         file = Path(f'{path}.{ending}')
         # No date and no version in the file: equal numbers, equal bytes.
         with atomic(file) as stream, rc_context(STYLE):
             figure.savefig(
-                stream, format=ending, dpi=DPI, metadata={key: None}
+                stream, format=ending, dpi=dpi, metadata={key: None}
             )
         written.append(file)
     return written

@@ -1,6 +1,6 @@
 for (const plot of document.querySelectorAll('.plot')) {
   const svg = plot.querySelector('svg'), told = plot.querySelector('output');
-  const legend = [...told.childNodes];
+  const hint = told.textContent;
   const home = [-20, -20, 1040, 1040];
   let box = [...home], from = null;
   const show = () => {
@@ -15,13 +15,13 @@ for (const plot of document.querySelectorAll('.plot')) {
     show();
   };
   plot.querySelector('.keys').addEventListener('click', event => {
-    const what = event.target.dataset.do;
+    const button = event.target, what = button.dataset.do;
     if (what === 'in') zoom(0.6);
     if (what === 'out') zoom(1 / 0.6);
     if (what === 'home') { box = [...home]; show(); }
     if (what === 'colour') {
-      const on = svg.classList.toggle('grouped');
-      event.target.textContent = on ? 'by domain' : 'by identity or cluster';
+      plot.classList.toggle('grouped');
+      [button.textContent, button.dataset.other] = [button.dataset.other, button.textContent];
     }
   });
   svg.addEventListener('wheel', event => {
@@ -29,22 +29,22 @@ for (const plot of document.querySelectorAll('.plot')) {
     event.preventDefault();
     zoom(event.deltaY < 0 ? 0.8 : 1.25);
   }, { passive: false });
+  const tell = event => {
+    const title = event.target.querySelector('title');
+    told.textContent = event.target.tagName === 'circle' && title ? title.textContent : hint;
+  };
+  svg.addEventListener('pointerover', tell);
   svg.addEventListener('pointerdown', event => {
+    tell(event);
     from = [event.clientX, event.clientY, box[0], box[1]];
   });
   addEventListener('pointerup', () => { from = null; });
+  addEventListener('pointercancel', () => { from = null; });
   svg.addEventListener('pointermove', event => {
-    if (from) {
-      const scale = box[2] / svg.clientWidth;
-      box[0] = from[2] - (event.clientX - from[0]) * scale;
-      box[1] = from[3] - (event.clientY - from[1]) * scale;
-      show();
-    }
-    const title = event.target.querySelector?.('title');
-    if (event.target.tagName === 'circle' && title) {
-      told.textContent = title.textContent;
-    } else {
-      told.replaceChildren(...legend);
-    }
+    if (!from) return;
+    const scale = box[2] / svg.clientWidth;
+    box[0] = from[2] - (event.clientX - from[0]) * scale;
+    box[1] = from[3] - (event.clientY - from[1]) * scale;
+    show();
   });
 }

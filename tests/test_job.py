@@ -1,0 +1,43 @@
+"""job.py: from settings to the objects of a run."""
+
+import pytest
+import torch
+
+from tiny import tiny_config
+from torchreid_daam import ImageDAAMEngine
+from torchreid_daam.job import prepare
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    return tiny_config(tmp_path)
+
+
+def test_k_follows_the_number_of_target_images(cfg):
+    job = prepare(cfg)
+    images = len(job.engine.domains.target_items)
+    assert job.cfg.pseudo_labels.num_clusters == int(images / 20 + 0.5)
+
+
+def test_seats_of_your_own(cfg):
+    seen = []
+
+    class Engine(ImageDAAMEngine):
+        pass
+
+    def labeller(cfg, datamanager):
+        seen.append(cfg.pseudo_labels.num_clusters)
+        return datamanager
+
+    job = prepare(cfg, labeller=labeller, engine_class=Engine)
+    assert type(job.engine) is Engine
+    assert job.engine.labelling.labeller.labeller is job.datamanager
+    assert seen == [job.cfg.pseudo_labels.num_clusters] != [0]
+    assert type(prepare(cfg).engine) is ImageDAAMEngine
+
+
+def test_channels_last_reaches_the_maps(cfg):
+    cfg.train.channels_last = True
+    model = prepare(cfg).engine.model
+    f = model.backbone.featuremaps(torch.zeros(2, 3, 64, 32))
+    assert f.is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,158 @@
+"""The calibrate command: a threshold for a model, from its own run."""
+
+import logging
+import os
+import re
+from typing import Any
+
+import numpy as np
+import torchreid
+from yacs.config import CfgNode as CN
+
+from torchreid_daam import registry
+from torchreid_daam.data import synthetic
+from torchreid_daam.errors import InputError
+from torchreid_daam.evaluation.calibration import (
+    calibrate_pairs,
+    confident,
+    cross_camera_pairs,
+)
+from torchreid_daam.randomness import key_generator
+from torchreid_daam.runs.checkpoint import checkpoint_file
+from torchreid_daam.runs.files import write_json
+from torchreid_daam.use import CALIBRATION, Opened, open_model, settings_file
+
+logger = logging.getLogger('torchreid_daam')
+_ROUND = re.compile(r'round-(\d+)\.npz')
+
+
+def calibrate(cfg: CN, model: str, rate: float) -> dict[str, Any]:
+    """Writes ``calibration.json`` beside the model; returns its content.
+
+    Args:
+        cfg: the settings of the run that made the model.
+        model: a checkpoint of a run, or the run's folder.
+        rate: wished false-accept rate, in (0, 0.5].
+
+    Raises:
+        InputError: if neither source nor target gives pairs.
+    """
+    if not 0 < rate <= 0.5:
+        raise InputError(f'--far={rate}: above 0 to 0.5 expected')
+    if settings_file(model) is None:
+        raise InputError(
+            f'--model={model}: calibrate needs the folder of its run: '
+            'config.yaml, and pseudo labels or the source'
+        )
+    opened = open_model(cfg, model)
+    parts = {
+        'target': _target_pairs(cfg, model, opened, rate),
+        'source': _source_pairs(cfg, opened, rate),
+    }
+    known = [name for name, part in parts.items() if part]
+    if not known:
+        raise InputError(
+            f'{checkpoint_file(model)}: nothing to calibrate with: no pseudo '
+            'labels beside it, and no source with people that were not '
+            'trained on, each in two cameras'
+        )
+    # Clusters are guessed, but distances of the source are of other images:
+    # an adapted model spreads the two domains differently.
+    basis = known[0]
+    content = {
+        'format': 1,
+        'metric': 'cosine',
+        'wished_false_accepts': rate,
+        'basis': basis,
+        'threshold': parts[basis]['threshold'],
+        'interval': parts[basis]['interval'],
+        **parts,
+    }
+    write_json(checkpoint_file(model).parent / CALIBRATION, content)
+    return content
+
+
+def _target_pairs(
+    cfg: CN, model: str, opened: Opened, rate: float
+) -> dict[str, Any] | None:
+    """From the confident half of each cluster of the last round."""
+    folder = checkpoint_file(model).parent.parent / 'pseudo_labels'
+    rounds = {
+        int(match[1]): path
+        for path in folder.glob('round-*.npz')
+        if (match := _ROUND.fullmatch(path.name))
+    }
+    if not rounds:
+        return None
+    with np.load(rounds[max(rounds)], allow_pickle=False) as arrays:
+        root = os.path.abspath(os.path.expanduser(cfg.data.root))
+        names = [os.path.join(root, str(name)) for name in arrays['path']]
+        labels = dict(zip(names, arrays['label'].tolist(), strict=True))
+        cameras = dict(zip(names, arrays['camera'].tolist(), strict=True))
+    vectors, paths = opened.vectors(names)
+    label = np.array([labels[path] for path in paths])
+    camera = np.array([cameras[path] for path in paths])
+    sure = confident(vectors, label)
+    return _calibrated(
+        vectors[sure], label[sure], camera[sure], rate, 'target'
+    )
+
+
+def _source_pairs(
+    cfg: CN, opened: Opened, rate: float
+) -> dict[str, Any] | None:
+    """From the source's query and gallery, whose people aren't trained on."""
+    if cfg.data.combineall:
+        return None  # they were
+    vectors, pids, cameras = [], [], []
+    pair = cfg.data.synthetic
+    for number, name in enumerate(cfg.data.sources):
+        if name == 'source_folder':
+            continue  # all of its people are trained on
+        if not _is_there(cfg, name):
+            # torchreid would start to download it.
+            logger.warning(
+                'data.sources=%s: not below data.root=%s; calibrated '
+                'without it',
+                name,
+                cfg.data.root,
+            )
+            continue
+        with synthetic.selected(pair.pair, pair.seed):
+            dataset = torchreid.data.datasets.init_image_dataset(
+                name, root=cfg.data.root, mode='query', verbose=False
+            )
+        entries = {
+            entry[0]: entry
+            for entry in dataset.query + dataset.gallery
+            if entry[1] > 0  # no junk, no distractors
+        }
+        found, paths = opened.vectors(sorted(entries))
+        vectors.append(found)
+        # People and cameras of two data sets are different ones.
+        pids += [entries[path][1] + number * 10**6 for path in paths]
+        cameras += [entries[path][2] + number * 10**3 for path in paths]
+    if not vectors:
+        return None
+    return _calibrated(
+        np.concatenate(vectors),
+        np.array(pids),
+        np.array(cameras),
+        rate,
+        'source',
+    )
+
+
+def _is_there(cfg: CN, name: str) -> bool:
+    """Whether a source can be read without a download."""
+    if name not in registry.dataset_names():
+        return False
+    folder = registry.dataset_folder(name)
+    root = os.path.expanduser(cfg.data.root)
+    return folder is None or os.path.isdir(os.path.join(root, folder))
+
+
+def _calibrated(vectors, pids, cameras, rate, name) -> dict[str, Any] | None:
+    generator = key_generator(0, 'calibrate', name)
+    pairs = cross_camera_pairs(vectors, pids, cameras, generator)
+    return calibrate_pairs(pairs, rate, generator)
