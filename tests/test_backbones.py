@@ -3,6 +3,7 @@
 import gc
 import http.client
 import pathlib
+import sys
 import urllib.error
 import urllib.request
 
@@ -294,6 +295,19 @@ def test_gdown_without_network(home, monkeypatch, error):
     path = home / 'checkpoints' / 'osnet_x0_25_imagenet.pth'
     assert f'put the file at {path}' in text
     assert type(error).__name__ in text
+
+
+def test_a_download_is_not_announced_on_stderr(home, monkeypatch, capsys):
+    """As torch 2.5 does; a line of stderr is a fault of the run."""
+
+    def build(*_, **__):
+        print('Downloading: x', file=sys.stderr)
+        raise urllib.error.URLError('no network')
+
+    monkeypatch.setattr(torchreid.models, 'build_model', build)
+    refusal('resnet18', pretrained=True)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ('Downloading: x\n', '')
 
 
 def test_other_errors_are_not_taken_for_a_download(monkeypatch):

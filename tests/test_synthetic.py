@@ -248,6 +248,23 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
     assert contents(drawing.draw_pair(tmp_path, 'small', (SMALL, SMALL), 0))
 
 
+@pytest.mark.skipif(not hasattr(os, 'sync'), reason='Windows has no sync')
+def test_images_are_on_the_disk_before_their_folder(tmp_path, monkeypatch):
+    there = []
+
+    def sync():
+        there.extend(path.name for path in tmp_path.glob('synthetic/*'))
+        there.extend(tmp_path.glob('synthetic/*/record.json'))
+
+    monkeypatch.setattr(os, 'sync', sync)
+    folder = drawing.draw_pair(tmp_path, 'small', (SMALL, SMALL), 0)
+    name, record = there
+    assert name.startswith('.small-0.') and record.name == 'record.json'
+    assert folder.is_dir()
+    drawing.draw_pair(tmp_path, 'small', (SMALL, SMALL), 0)
+    assert len(there) == 2  # what is there needs no other flush
+
+
 def test_what_a_killed_process_left_does_not_hurt(tmp_path):
     left = tmp_path / 'synthetic' / '.small-0.0123.tmp' / 'source' / 'query'
     left.mkdir(parents=True)

@@ -1,5 +1,6 @@
 """Backbones: which of torchreid's can be wrapped, ours, and their weights."""
 
+import contextlib
 import http.client
 import inspect
 import logging
@@ -182,9 +183,12 @@ def build_stock_model(
     if cached is not None and cached.is_file():
         read_checkpoint(cached, 'ImageNet weights')  # or one line says why
     try:
-        return torchreid.models.build_model(
-            name, pretrained=pretrained, **kwargs
-        )
+        # torch 2.5 announces a download on stderr, which is for what
+        # went wrong.
+        with contextlib.redirect_stderr(sys.stdout):
+            return torchreid.models.build_model(
+                name, pretrained=pretrained, **kwargs
+            )
     except Exception as error:  # gdown raises kinds of its own
         if not pretrained or not _is_download_error(error):
             raise

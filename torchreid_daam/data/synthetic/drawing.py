@@ -228,6 +228,9 @@ def draw_pair(
             text = json.dumps(record, indent=2) + '\n'
             (draft / _RECORD).write_text(text, encoding='utf-8')
             del record['images']
+            if hasattr(os, 'sync'):
+                # At once: a file at a time would take longer than drawing.
+                os.sync()
             try:
                 draft.rename(folder)
             except OSError:
