@@ -21,15 +21,15 @@ PYTEST := -m pytest tests -n $(WORKERS) --dist worksteal
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo results test test-fast test-min test-tracker \
+.PHONY: help venv demo results results-plus test test-fast test-min test-tracker \
 	test-browser lint format bitcheck bench faults wheel clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 	@echo 'PYTHON=python3.12 chooses the Python of a new environment,'
-	@echo 'ARGS="..." is appended to demo, results, test, test-fast, test-min,'
-	@echo 'test-tracker, test-browser, bitcheck, bench and faults.'
+	@echo 'ARGS="..." is appended to demo, results, results-plus, test,'
+	@echo 'test-fast, test-min, test-tracker, test-browser, bitcheck, bench and faults.'
 
 venv: $(VENV)/.installed ## virtual environment in .venv with the tested versions
 demo: venv ## the main job on embedded data; PRESET=market2duke-fast, SEED=1
@@ -42,6 +42,13 @@ demo: venv ## the main job on embedded data; PRESET=market2duke-fast, SEED=1
 results: venv ## the paper's tables into docs/results.md; goes on where it was
 	$(VENV)/bin/python projects/daam/ablation.py all --out $(RESULTS) \
 		--workers $(WORKERS) $(ARGS); code=$$?; test $$code -le 1 || exit $$code; \
+	$(VENV)/bin/python projects/daam/ablation.py report --out $(RESULTS) \
+		--doc docs/results.md && exit $$code
+
+results-plus: venv ## the modern recipe, its peers, other pairs; goes on too
+	$(VENV)/bin/python projects/daam/ablation.py plus pairs \
+		--out $(RESULTS) --workers $(WORKERS) $(ARGS); \
+	code=$$?; test $$code -le 1 || exit $$code; \
 	$(VENV)/bin/python projects/daam/ablation.py report --out $(RESULTS) \
 		--doc docs/results.md && exit $$code
 

@@ -1,12 +1,13 @@
 """PUL, ARN and supervised training, against naive computation."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 import torch
 
-from baselines import arn, pul, supervised
+from baselines import arn, cluster_contrast, pul, supervised
 from baselines.loop import round_epochs
 from tables import jobs
 from tables.rows import PLAIN, Row
@@ -59,6 +60,45 @@ def test_difference_loss():
     centred = torch.tensor([[1.0, 0], [1, 0]])
     cancel = torch.tensor([[0, 1.0], [0, -1]])
     assert arn.difference_loss(centred, cancel).item() == 0
+
+
+def test_contrast_by_a_loop():
+    v, centers = torch.randn(5, 3), torch.randn(4, 3)
+    labels = torch.tensor([0, 3, 3, 1, 0])
+    memory = cluster_contrast.ClusterMemory(centers, 0.5)
+
+    def cosine(a, b):
+        dot = sum(x * y for x, y in zip(a, b))
+        return dot / (math.hypot(*a) * math.hypot(*b))
+
+    total = 0.0
+    for q, label in zip(v.tolist(), labels.tolist()):
+        near = [math.exp(cosine(q, c) / 0.5) for c in centers.tolist()]
+        total -= math.log(near[label] / sum(near))
+    found = memory.loss(v, labels).item()
+    assert found == pytest.approx(total / 5, rel=1e-5)
+
+
+def test_images_move_their_cluster_in_turn():
+    memory = cluster_contrast.ClusterMemory(torch.eye(3)[:2], momentum=0.25)
+    v = torch.tensor([[0.0, 0.0, 5.0], [0.0, 2.0, 0.0]])
+    memory.update(v, torch.tensor([0, 0]))
+    # (1, 0, 0) -> (1, 0, 3) / sqrt(10) -> a quarter of it and 3/4 (0, 1, 0).
+    first = np.array([1, 0, 3]) / np.sqrt(10)
+    second = 0.25 * first + 0.75 * np.array([0, 1, 0])
+    wanted = second / np.linalg.norm(second)
+    np.testing.assert_allclose(memory.centers[0], wanted, rtol=1e-5)
+    assert memory.centers[1].tolist() == [0, 1, 0]
+
+
+def test_no_gradient_into_the_memory():
+    v = torch.randn(2, 3, requires_grad=True)
+    memory = cluster_contrast.ClusterMemory(torch.randn(2, 3))
+    loss = memory.loss(v, torch.tensor([0, 1]))
+    loss.backward()
+    memory.update(v.detach(), torch.tensor([0, 1]))
+    assert not memory.centers.requires_grad
+    assert v.grad.abs().sum() > 0
 
 
 @pytest.fixture
@@ -158,7 +198,7 @@ def start(tmp_path_factory):
     return cfg
 
 
-@pytest.mark.parametrize('module', [pul, arn])
+@pytest.mark.parametrize('module', [pul, arn, cluster_contrast])
 def test_no_target_identity_enters(module, start, tmp_path, monkeypatch):
     built = job.build_datamanager
 

@@ -1,8 +1,9 @@
 """Rows, shared pretraining and the identity of runs."""
 
 import pytest
+import yaml
 
-from tables import jobs
+from tables import jobs, plus
 from tables.choices import DEPARTURES
 from tables.jobs import ROUND_KEYS, check_base, job_of, plan, pretraining
 from tables.published import PUBLISHED, table
@@ -11,6 +12,7 @@ from tables.suites import suites
 from tiny import tiny_config
 from torchreid_daam.checks import check_config
 from torchreid_daam.config import flatten, get_default_config
+from torchreid_daam.data.synthetic import PAIRS
 from torchreid_daam.errors import InputError
 
 
@@ -99,6 +101,19 @@ ROUNDS_ONLY = {
     'pseudo_labels.normalize': False,
     'pseudo_labels.head_init': 'centers',
     'pseudo_labels.num_clusters': 3,
+    'pseudo_labels.eps': 0.5,
+    'pseudo_labels.min_samples': 2,
+    'pseudo_labels.k1': 9,
+    'pseudo_labels.k2': 2,
+    'pseudo_labels.outliers': 'own',
+    'sampler.train_sampler_t': 'PseudoIdentitySampler',
+    'train.ema_decay': 0.9,
+    'train.source_free_from': 2,
+    'loss.daam.weight_soft': 1,
+    'loss.daam.weight_triplet': 1,
+    'loss.daam.triplet_margin': 0,
+    'loss.daam.weight_assign': 1,
+    'loss.daam.assign_temperature': 1,
 }
 BEFORE_TOO = {
     'model.daam.attention': 'none',
@@ -117,6 +132,9 @@ BEFORE_TOO = {
     'data.height': 64,
     'data.transforms': 'random_flip',
     'sgd.momentum': 0.5,
+    'sampler.train_sampler': 'BalancedIdentitySampler',
+    'loss.daam.label_smoothing': 0.1,
+    'data.pretrain_transforms': 'random_flip',
     'test.dist_metric': 'cosine',
 }
 
@@ -221,3 +239,53 @@ def test_published_figures_stand_alone():
     assert lines[-1].count('not measured here') == 8
     assert '53.1' in lines[-2] and '48.8' in lines[-2]
     assert all(line.count('|') == 10 for line in lines)
+
+
+# The recipe
+
+
+def test_ingredients_are_all_that_plus_has():
+    found = {k for _, keys in plus.INGREDIENTS.values() for k in keys}
+    with open(plus.PRESET, encoding='utf-8') as file:
+        preset = flatten(yaml.safe_load(file))
+    with open(plus.PRESET.with_name('synthetic.yaml')) as file:
+        demo = flatten(yaml.safe_load(file))
+    changed = {k for k, v in preset.items() if demo.get(k) != v}
+    assert changed == {*found, 'data.save_dir'}
+
+
+def test_an_ingredient_is_added_and_removed_alone(base):
+    rows = rows_of(suites(base)['plus'])
+    whole = rows['plus'].settings
+    for key, (_, keys) in plus.INGREDIENTS.items():
+        added, left = rows[f'add_{key}'], rows[f'less_{key}'].settings
+        assert set(added.settings) == set(keys)
+        assert {**left, **added.settings} == whole
+        assert set(left) == set(whole) - set(keys)
+    for key, (_, more) in plus.FURTHER.items():
+        assert rows[f'plus_{key}'].settings == {**whole, **more}
+
+
+def test_augmentation_of_rounds_shares_the_pretraining(base):
+    base.data.transforms = ['random_flip', 'random_crop']
+    rows = rows_of(suites(base)['plus'])
+    plain = pretraining_of(base, rows['full'])
+    for key in ('add_jitter', 'add_pk', 'add_dbscan', 'add_ema'):
+        assert pretraining_of(base, rows[key]) == plain, key
+    # Without a DSP branch there is another network.
+    assert pretraining_of(base, rows['plus']) != plain
+    same = pretraining_of(base, rows['add_no_dsp'])
+    assert pretraining_of(base, rows['plus']) == same
+    assert pretraining_of(base, rows['plus_erase']) == same
+    assert pretraining_of(base, rows['plus_jitter_before']) != same
+
+
+def test_each_pair_is_a_pair_and_stands_by_itself(base):
+    rows = rows_of(suites(base)['pairs'])
+    assert set(plus.PAIR_NAMES) == set(PAIRS) - {'demo', 'tiny'}
+    for key, row in rows.items():
+        pair = row.settings['data.synthetic.pair']
+        assert key.startswith(pair) and row.reference.startswith(pair)
+        assert job_of(base, row, 0).cfg.data.synthetic.pair == pair
+    base.data.sources = ['market1501']
+    assert 'pairs' not in suites(base)

@@ -135,6 +135,94 @@ WRONG = {
         'train_sampler_t=RandomIdentitySampler',
         'is RandomSampler',
     ),
+    'random_patch in pretraining': (
+        'data.pretrain_transforms random_patch',
+        'data.pretrain_transforms=random_patch',
+        'daam',
+    ),
+    'augmentation of pretraining': (
+        'data.pretrain_transforms flip',
+        'data.pretrain_transforms=flip',
+        'random_flip',
+    ),
+    'jitter of three': (
+        'data.color_jitter [.2,.2,.2]',
+        'data.color_jitter=[0.2, 0.2, 0.2]',
+        'four numbers',
+    ),
+    'jitter of words': ('data.color_jitter strong', 'strong', 'four numbers'),
+    'jitter of hue': ('data.color_jitter [0,0,0,1]', '[0, 0, 0, 1]', '0.5'),
+    'jitter that nobody asked for': (
+        'data.color_jitter [.1,.1,.1,0]',
+        'data.color_jitter=',
+        'has no effect',
+    ),
+    'stages of a stock engine': (
+        'loss.name softmax train.max_epoch 1 '
+        'data.pretrain_transforms random_flip',
+        'pretrain_transforms',
+        'daam only',
+    ),
+    'soft targets of nobody': (
+        'loss.daam.weight_soft 1',
+        'weight_soft=1.0',
+        'train.ema_decay',
+    ),
+    'decay': ('train.ema_decay 1', 'train.ema_decay=1', 'less than 1'),
+    'smoothing': (
+        'loss.daam.label_smoothing 1',
+        'label_smoothing=1',
+        'less than 1',
+    ),
+    'margin': (
+        'loss.daam.triplet_margin -1',
+        'triplet_margin=-1',
+        'at least 0',
+    ),
+    'source-free epochs': (
+        'train.source_free_from 1 train.epoch_length source',
+        'source_free_from=1',
+        'epoch_length=source',
+    ),
+    'source-free without target': (
+        'train.source_free_from 1 loss.daam.weight_reid_t 0',
+        'source_free_from=1',
+        'weight_reid_t above 0',
+    ),
+    'temperature': (
+        'loss.daam.assign_temperature 0',
+        'assign_temperature=0',
+        'more than 0',
+    ),
+    'feature of a head': (
+        'test.feature pooled pseudo_labels.head_init centers',
+        'test.feature=pooled',
+        'head_init random',
+    ),
+    'feature of a plain model': (
+        'loss.name softmax train.max_epoch 1 model.name resnet18 '
+        'test.feature pooled',
+        'test.feature=pooled',
+        'resnet18',
+    ),
+    'PK batch': (
+        'sampler.train_sampler_t PseudoIdentitySampler '
+        'sampler.num_instances 3',
+        'num_instances=3',
+        'batch_size=4',
+    ),
+    'PK batch of the source': (
+        'sampler.train_sampler BalancedIdentitySampler '
+        'sampler.num_instances 3',
+        'num_instances=3',
+        'sampler.train_sampler=BalancedIdentitySampler',
+    ),
+    'PK with a stock engine': (
+        'loss.name softmax train.max_epoch 1 '
+        'sampler.train_sampler BalancedIdentitySampler',
+        'train_sampler=BalancedIdentitySampler',
+        'daam only',
+    ),
     'K': (
         'pseudo_labels.num_clusters 17',
         'pseudo_labels.num_clusters=17',

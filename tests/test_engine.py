@@ -190,7 +190,13 @@ class TestSeats:
         class Zero:
             """Averages to a zero embedding, which a test would notice."""
 
-            updates = 0
+            updates = restarts = 0
+
+            def restart(self, model):
+                self.restarts += 1
+
+            def targets(self, model, imgs):
+                return {}
 
             def state_dict(self):
                 return {}
@@ -218,6 +224,7 @@ class TestSeats:
             engine.domains.adaptation
         )
         assert averager.updates == steps
+        assert averager.restarts == 1
         assert engine.model.branch_dsh.bn.weight.abs().sum() > 0
         chosen = torchreid_daam.load_model(tmp_path)
         assert chosen.branch_dsh.bn.weight.abs().sum() == 0

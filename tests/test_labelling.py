@@ -21,10 +21,10 @@ IMAGES, CLUSTERS, DIM, SEED = 12, 3, 4, 7
 class Target:
     """Keeps what it is given."""
 
-    labels = weights = None
+    labels = weights = soft = None
 
-    def set_labels(self, labels, weights):
-        self.labels, self.weights = labels, weights
+    def set_labels(self, labels, weights, soft):
+        self.labels, self.weights, self.soft = labels, weights, soft
 
 
 class Writer(list):

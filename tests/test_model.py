@@ -17,8 +17,10 @@ from models import (
     shuffled,
     weights,
 )
-from torchreid_daam import DAAM, DAAMOutput
+from torchreid_daam import DAAM, DAAMOutput, build_daam, load_model
 from torchreid_daam.attention import GATES
+from torchreid_daam.loading import load_weights
+from torchreid_daam.record import decode_record
 
 # Outputs
 
@@ -323,3 +325,60 @@ def test_nothing_warns():
 def test_the_class_and_the_function_build_the_same():
     model = DAAM('resnet_tiny', CLASSES, CLUSTERS, pretrained=False, **SMALL)
     assert equal(weights(model), weights(make()))
+
+
+# What eval mode gives
+
+
+def tiny(feature='embedding', seed=1):
+    return build_daam(
+        'resnet_tiny',
+        4,
+        3,
+        pretrained=False,
+        embed_dim=8,
+        feature=feature,
+        seed=seed,
+    )
+
+
+def test_features_by_hand():
+    model, x = tiny().eval(), torch.randn(5, 3, 32, 16)
+    shared, _ = model.separate(model.backbone.featuremaps(x))
+    pooled = shared.mean(dim=(2, 3))
+    branch = model.branch_dsh
+    before = branch.bn(branch.fc(pooled))
+    wanted = {
+        'embedding': before.clamp_min(0),
+        'pre_relu': before,
+        'pooled': pooled,
+    }
+    assert (before < 0).any()
+    for feature, value in wanted.items():
+        found = tiny(feature).eval()
+        torch.testing.assert_close(found(x), value)
+        assert found.feature_size == value.shape[1]
+        # While training nothing changes.
+        one, other = found.train()(x), tiny().train()(x)
+        assert torch.equal(one.feat_dsh, other.feat_dsh)
+
+
+@pytest.mark.parametrize('feature', ['pre_relu', 'pooled'])
+def test_a_saved_model_gives_its_own_feature(feature, tmp_path):
+    model, x = tiny(feature).eval(), torch.randn(2, 3, 32, 16)
+    path = tmp_path / 'model.pth'
+    torch.save({'state_dict': model.state_dict()}, path)
+    assert torch.equal(load_model(path)(x), model(x))
+    # Weights of one are good for another, which stays what it is.
+    other = tiny(seed=2)
+    load_weights(other, path, 'model.load_weights')
+    assert torch.equal(other.eval()(x), tiny().eval()(x))
+    torch.save({'state_dict': other.state_dict()}, path)
+    assert torch.equal(load_model(path)(x), tiny().eval()(x))
+
+
+def test_the_default_is_no_part_of_the_record():
+    assert 'feature' not in decode_record(tiny().record)
+    assert decode_record(tiny('pooled').record)['feature'] == 'pooled'
+    with pytest.raises(ValueError, match='feature'):
+        tiny('wide')

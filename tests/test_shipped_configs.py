@@ -47,7 +47,7 @@ def differences(one, other):
 
 def test_the_set_is_the_one_that_is_promised():
     wanted = {f'{pair}-{kind}' for pair in PAIRS for kind in ('paper', 'fast')}
-    wanted |= {'letter', 'synthetic'}
+    wanted |= {'letter', 'synthetic', 'synthetic-plus'}
     assert {path.stem for path in FOLDER.iterdir()} == wanted
 
 
@@ -66,7 +66,7 @@ def test_every_file_is_accepted(path, tmp_path):
     assert cfg.model.name in registry.model_names()
     # Where data lies is the user's business.
     given = flatten(yaml.safe_load(path.read_text(encoding='utf-8')))
-    assert 'data.root' not in given or path.stem == 'synthetic'
+    assert 'data.root' not in given or 'synthetic' in path.stem
     assert cfg.data.save_dir == f'log/{path.stem}'
 
 
@@ -154,3 +154,18 @@ def test_image_passes_in_the_comments_are_right(pair, kind):
 
 def test_paper_schedule_has_the_derived_length():
     assert derived_max_epoch(load('market2duke-paper')) == 60 + 7 * 200
+
+
+def test_plus_sees_what_the_demo_sees_and_is_the_recipe():
+    changed = differences('synthetic', 'synthetic-plus')
+    assert changed == {
+        *('data.save_dir', 'data.transforms', 'data.pretrain_transforms'),
+        *('data.color_jitter', 'sampler.train_sampler_t', 'adapt_bn'),
+        *('pseudo_labels.method', 'pseudo_labels.eps', 'pseudo_labels.k1'),
+        *('train.ema_decay', 'model.daam.dsp_branch'),
+    }
+    cfg = load('synthetic-plus')
+    assert cfg.train.batch_size // cfg.sampler.num_instances == 8
+    assert cfg.data.pretrain_transforms == load('synthetic').data.transforms
+    path = FOLDER / 'synthetic-plus.yaml'
+    assert 'NOT MEASURED' in path.read_text(encoding='utf-8')

@@ -567,3 +567,68 @@ def test_contact_sheet_shows_both_domains():
     assert both.dtype == np.uint8 and both.ndim == 3
     assert one.shape[0] == both.shape[0] and one.shape[1] < both.shape[1]
     assert np.array_equal(both[:, -one.shape[1] :], one)
+
+
+# Other amounts of training images
+
+
+def training(folder):
+    return parsed(folder / 'target' / PARTS[0])
+
+
+def test_one_training_camera_and_all_in_the_test(tmp_path):
+    one = replace(SMALL, train_cameras=1)
+    folder = drawing.draw_pair(tmp_path, 'one', (SMALL, one), 0)
+    plain = drawing.draw_pair(tmp_path, 'plain', (SMALL, SMALL), 0)
+    assert {camera for _, camera in training(folder)} == {1}
+    assert len({number for number, _ in training(folder)}) == 3
+    for part in PARTS[1:]:
+        names = [f'target/{part}', 'source']
+        for name in names:
+            assert contents(folder / name) == contents(plain / name)
+
+
+def test_unequal_images_per_person(tmp_path):
+    many = replace(SMALL, train_ids=40, image_spread=1.0)
+    folder = drawing.draw_pair(tmp_path, 'unequal', (SMALL, many), 0)
+    found = training(folder)
+    counts = {pair: found.count(pair) for pair in set(found)}
+    per_person = {}
+    for (number, _), count in counts.items():
+        per_person.setdefault(number, set()).add(count)
+    # The same under each camera of a person, from one image to many.
+    assert all(len(shots) == 1 for shots in per_person.values())
+    assert len(per_person) == 40
+    assert min(counts.values()) == 1 and max(counts.values()) >= 5
+
+
+def test_training_images_without_cameras(tmp_path, monkeypatch):
+    plain = PAIRS['tiny']
+    silent = (plain[0], replace(plain[1], camera_ids=False))
+    monkeypatch.setitem(PAIRS, 'silent', silent)
+    with synthetic.selected('silent', 0):
+        source = synthetic.SyntheticSource(str(tmp_path))
+        target = synthetic.SyntheticTarget(str(tmp_path))
+    assert {item[2] for item in target.train} == {0}
+    assert len({item[2] for item in target.query}) > 1
+    assert len({item[2] for item in source.train}) > 1
+
+
+def test_data_drawn_before_there_were_these_knobs_is_the_same(tmp_path):
+    folder = drawing.draw_pair(tmp_path, 'small', (SMALL, SMALL), 0)
+    record = json.loads((folder / 'record.json').read_text())
+    assert not {'train_cameras', 'image_spread', 'camera_ids'} & {
+        *record['source'],
+        *record['target'],
+    }
+    one = replace(SMALL, train_cameras=1)
+    with pytest.raises(ValueError, match='train_cameras'):
+        drawing.draw_pair(tmp_path, 'small', (SMALL, one), 0)
+
+
+def test_every_pair_differs_from_the_demos():
+    assert len({PAIRS[name] for name in PAIRS}) == len(PAIRS)
+    images = PAIRS['few'][1]
+    low, high = images.cameras_per_id
+    mean = images.train_ids * images.images_per_camera * (low + high) / 2
+    assert mean == 400

@@ -1,4 +1,4 @@
-"""Model, labeller and orders of images, as the settings say."""
+"""What a run is made of, as the settings say."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,17 +12,30 @@ from yacs.config import CfgNode as CN
 from torchreid_daam import registry
 from torchreid_daam.cluster_search import SearchingLabeller
 from torchreid_daam.config.kwargs import (
+    averager_kwargs,
+    balanced_kwargs,
     dbscan_kwargs,
     labeller_kwargs,
+    loss_kwargs,
     model_kwargs,
 )
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.data.seeded import source_items
 from torchreid_daam.loading import load_weights
+from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.model import build_daam
 from torchreid_daam.pseudo_labels import KMeansLabeller
 from torchreid_daam.randomness import seeded
+from torchreid_daam.recipe.assignment import (
+    AssigningLabeller,
+    assignment_term,
+)
+from torchreid_daam.recipe.balanced import BalancedIdentities
+from torchreid_daam.recipe.consensus import AgreementLabeller
 from torchreid_daam.recipe.dbscan import DBSCANLabeller
+from torchreid_daam.recipe.teacher import WeightAverage, soft_term
+from torchreid_daam.recipe.terms import MoreTerms
+from torchreid_daam.recipe.triplet import TripletTerm
 from torchreid_daam.stock import build_plain_model
 
 
@@ -57,7 +70,18 @@ def placed(cfg: CN, model: nn.Module) -> nn.Module:
 
 
 def build_labeller(cfg: CN, datamanager: Any) -> Callable:
-    """The labeller seat: DBSCAN, or k-means with a search for K if wanted."""
+    """The labeller seat: labels, then weights or shares besides."""
+    labeller = _clustering(cfg, datamanager)
+    if cfg.pseudo_labels.sample_weights == 'agreement':
+        labeller = AgreementLabeller(labeller)
+    if cfg.loss.daam.weight_assign:
+        temperature = cfg.loss.daam.assign_temperature
+        labeller = AssigningLabeller(labeller, temperature)
+    return labeller
+
+
+def _clustering(cfg: CN, datamanager: Any) -> Callable:
+    """DBSCAN, or k-means with a search for K if wanted."""
     if cfg.pseudo_labels.method == 'dbscan':
         labeller = DBSCANLabeller(**dbscan_kwargs(cfg))
         if cfg.data.load_train_targets:
@@ -72,9 +96,38 @@ def build_labeller(cfg: CN, datamanager: Any) -> Callable:
     )
 
 
+def build_averager(cfg: CN) -> WeightAverage | None:
+    """The averager seat: none, or a moving average of the weights."""
+    if not cfg.train.ema_decay:
+        return None
+    return WeightAverage(**averager_kwargs(cfg))
+
+
+def build_terms(cfg: CN, domain_head: nn.Module | None) -> Callable:
+    """The terms seat: Eq. 12, and what the settings put beside it."""
+    base = DAAMLoss(**loss_kwargs(cfg), domain_head=domain_head)
+    known = {
+        'soft': soft_term,
+        'assign': assignment_term,
+        'triplet': TripletTerm(cfg.loss.daam.triplet_margin),
+    }
+    weights = {name: cfg.loss.daam[f'weight_{name}'] for name in known}
+    more = {n: (w, known[n]) for n, w in weights.items() if w}
+    return MoreTerms(base, more) if more else base
+
+
+def target_order(cfg: CN) -> Order:
+    """The sampler seat of the target, which sees pseudo labels alone."""
+    if cfg.sampler.train_sampler_t == 'PseudoIdentitySampler':
+        return BalancedIdentities(**balanced_kwargs(cfg))
+    return random_order
+
+
 def source_order(cfg: CN, datamanager: Any) -> Order:
-    """The sampler seat of the source, any of torchreid's samplers."""
+    """The sampler seat of the source, any of torchreid's samplers, or ours."""
     name = cfg.sampler.train_sampler
+    if name == 'BalancedIdentitySampler':
+        return BalancedIdentities(**balanced_kwargs(cfg))
     if name == 'RandomSampler' or not cfg.data.sources:
         return random_order
     items = source_items(datamanager.train_loader.dataset.data)

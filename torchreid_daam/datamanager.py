@@ -4,10 +4,16 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import torchreid
+from torchvision.transforms import ColorJitter
 from yacs.config import CfgNode as CN
 
 from torchreid_daam.checks import load_datamanager
-from torchreid_daam.config.kwargs import imagedata_kwargs, target_folder_kwargs
+from torchreid_daam.config.kwargs import (
+    imagedata_kwargs,
+    pretrain_transform_kwargs,
+    target_folder_kwargs,
+)
 from torchreid_daam.data import synthetic
 from torchreid_daam.data.folder import chosen
 from torchreid_daam.data.lists import (
@@ -86,6 +92,7 @@ def build_datamanager(
         kwargs['sources'] = [NO_SOURCE]
     with synthetic.selected(pair.pair, pair.seed), chosen(lists):
         datamanager = load_datamanager(**kwargs)
+    _set_augmentation(cfg, datamanager)
     if 'target_folder' in lists and cfg.data.sources:
         _check_apart(datamanager, lists['target_folder'])
     if cfg.data.style_folder:
@@ -95,6 +102,31 @@ def build_datamanager(
             by_folder = cfg.data.source_folder
         source += style_items(cfg.data.style_folder, source, by_folder)
     return datamanager
+
+
+def _set_augmentation(cfg: CN, datamanager: Any) -> None:
+    """Augmentation by stage, and its colour jitter as the settings say.
+
+    torchreid's own names for both stages; ``transform_pretrain`` is there
+    where pretraining has another one than rounds.
+    """
+    stages = [datamanager.transform_tr]
+    if cfg.data.pretrain_transforms:
+        transform, _ = torchreid.data.transforms.build_transforms(
+            **pretrain_transform_kwargs(cfg)
+        )
+        datamanager.transform_pretrain = transform
+        stages.append(transform)
+    if not cfg.data.color_jitter:
+        return
+    # torchreid fixes them to .2, .15, 0 and 0.
+    jitter = ColorJitter(*cfg.data.color_jitter)
+    for transform in stages:
+        # In place: torchreid's own loaders have the same object.
+        transform.transforms[:] = [
+            jitter if isinstance(step, ColorJitter) else step
+            for step in transform.transforms
+        ]
 
 
 def _check_apart(datamanager: Any, target: Lists) -> None:

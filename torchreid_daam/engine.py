@@ -51,11 +51,13 @@ class ImageDAAMEngine(EvaluatingEngine):
         terms: ``(output, batch) -> {name: scalar}`` with ``total(terms)``,
             such as ``DAAMLoss``.
         averager: None, or an object with ``update(model)`` after each step,
+            ``restart(model)`` before the first one of a round,
             ``applied(model)``, a context in which the model holds the
-            averaged weights, for clustering, testing and saving, and
-            ``state_dict`` / ``load_state_dict``. It swaps parameters only,
-            never buffers: BatchNorm statistics are estimated while it is
-            applied.
+            averaged weights, for clustering, testing and saving,
+            ``targets(model, imgs)``, what terms find in a batch beside the
+            labels, and ``state_dict`` / ``load_state_dict``. With
+            ``adapt_bn`` it swaps parameters only, never buffers: BatchNorm
+            statistics are estimated while it is applied.
         guard: looks at each step's loss; see ``guards``.
         epoch_length: ``max``, ``source``, ``target`` or a number.
         stop_agreement: adjusted Rand index between successive labels above
@@ -68,6 +70,8 @@ class ImageDAAMEngine(EvaluatingEngine):
         seed: of all keyed randomness.
         persistent_workers: keep loading processes from epoch to epoch.
         cache: ``ram`` keeps decoded images in memory.
+        source_free_from: the round from which the target alone is trained
+            on; 0 = never.
         observer: None, or ``(round, model, domains, features, labels,
             previous) -> {name: figure}``, which only looks; see
             :class:`~torchreid_daam.evaluation.probe.Observer`.
@@ -107,13 +111,20 @@ class ImageDAAMEngine(EvaluatingEngine):
         seed: int = 1,
         persistent_workers: bool = False,
         cache: str = 'none',
+        source_free_from: int = 0,
         observer: Callable[..., dict[str, Any]] | None = None,
         selector: Selector | None = None,
         folder: RunFolder | None = None,
     ) -> None:
         orders = {'source': sampler_s, 'target': sampler}
         domains = Domains(
-            datamanager, orders, seed, epoch_length, persistent_workers, cache
+            datamanager,
+            orders,
+            seed,
+            epoch_length,
+            persistent_workers,
+            cache,
+            source_free_from,
         )
         super().__init__(
             datamanager,
@@ -195,12 +206,9 @@ class ImageDAAMEngine(EvaluatingEngine):
         """One epoch; the first of a round begins with fresh labels."""
         self._close_stage(self.epoch)
         stage = self.epochs.stage(self.epoch)
-        if stage.round == 0:
-            self.train_loader = self.domains.pretraining
-        else:
-            if stage.round != self.labelling.round:
-                self._begin_round(stage.round)
-            self.train_loader = self.domains.adaptation
+        if stage.round not in (0, self.labelling.round):
+            self._begin_round(stage.round)
+        self.train_loader = self.domains.training(stage.round)
         self.train_loader.set_epoch(*stage, skip=self.keeper.skip)
         with self.keeper.epoch():
             super().train(print_freq, fixbase_epoch, open_layers)
@@ -237,7 +245,7 @@ class ImageDAAMEngine(EvaluatingEngine):
     def _restart(self, features: np.ndarray) -> None:
         """A round starts with a new head and no momentum."""
         self.labelling.start_head(self.model, features)
-        self.optimizer.state.clear()
+        self.step.restart()
 
     # One step
 

@@ -11,10 +11,13 @@ from torch import nn
 from yacs.config import CfgNode as CN
 
 from torchreid_daam.building import (
+    build_averager,
     build_labeller,
     build_model,
+    build_terms,
     placed,
     source_order,
+    target_order,
 )
 from torchreid_daam.checks import (
     check_data,
@@ -28,7 +31,6 @@ from torchreid_daam.config.kwargs import (
     guard_kwargs,
     history_kwargs,
     label_guard_kwargs,
-    loss_kwargs,
     optimizer_kwargs,
     restart_kwargs,
 )
@@ -44,7 +46,6 @@ from torchreid_daam.evaluation.probe import Observer
 from torchreid_daam.evaluation.selection import Selector
 from torchreid_daam.guards import GuardedLabeller, StepGuard
 from torchreid_daam.loading import load_weights
-from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.optim import build_restart_scheduler, fused
 from torchreid_daam.runs.checkpoint import (
     fitting,
@@ -158,7 +159,9 @@ def _daam_engine(
         scheduler,
         labeller=guarded,
         guard=StepGuard(**guard_kwargs(cfg)),
-        terms=DAAMLoss(**loss_kwargs(cfg), domain_head=head),
+        averager=build_averager(cfg),
+        terms=build_terms(cfg, head),
+        sampler=target_order(cfg),
         sampler_s=source_order(cfg, datamanager),
         persistent_workers=cfg.data.workers > 0,
         observer=Observer(

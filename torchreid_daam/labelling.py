@@ -119,7 +119,9 @@ class Labelling:
     ) -> None:
         self.round, self.labels = round_, labels
         self._names = folder.names(self.domains.target_paths)
-        self.domains.target.set_labels(labels.labels, labels.weights)
+        self.domains.target.set_labels(
+            labels.labels, labels.weights, labels.soft
+        )
 
     def start_head(self, model: nn.Module, features: np.ndarray) -> None:
         """The K-way head begins its round anew.

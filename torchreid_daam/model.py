@@ -23,6 +23,8 @@ from torchreid_daam.record import (
 
 ATTENTIONS = ('residual', 'independent', 'none')
 LOSSES = ('softmax', 'triplet', 'daam')
+# What an evaluated model gives, and where its shared branch then ends.
+FEATURES = {'embedding': None, 'pre_relu': -1, 'pooled': 2}
 HEAD_STD = 0.01
 
 
@@ -44,9 +46,9 @@ class DAAMOutput(NamedTuple):
 class DAAM(nn.Module):
     """Domain adaptive attention model (arXiv:1905.10529, Fig. 3).
 
-    In eval mode the output is the domain-shared embedding (N, embed_dim);
-    in training mode ``loss`` decides, as in torchreid: ``softmax -> y``,
-    ``triplet -> (y, v)``, ``daam -> DAAMOutput``.
+    In eval mode the output is the domain-shared embedding (N, embed_dim), or
+    what ``feature`` says; in training mode ``loss`` decides, as in torchreid:
+    ``softmax -> y``, ``triplet -> (y, v)``, ``daam -> DAAMOutput``.
 
     Args:
         backbone_name: as torchreid knows it, e.g. ``resnet50``.
@@ -64,6 +66,9 @@ class DAAM(nn.Module):
         attention_init: how A starts; see ``attention.INITS``.
         last_stride: 1 doubles the side of the map (ResNet family).
         nominal_head: whether the head of Eq. 5 exists.
+        feature: what eval mode gives: ``embedding`` is f_sh, ``pre_relu``
+            f_sh before its ReLU, ``pooled`` the pooled domain-shared map
+            (N, C). Weights don't depend on it.
         seed: initial weights are drawn by (seed, module name); None takes
             one number from torch's global generator.
 
@@ -88,12 +93,14 @@ class DAAM(nn.Module):
         attention_init: str = 'neutral',
         last_stride: int = 0,
         nominal_head: bool = True,
+        feature: str = 'embedding',
         seed: int | None = None,
     ) -> None:
         super().__init__()
         check_choice('loss', loss, LOSSES)
         check_choice('attention', attention, ATTENTIONS)
         check_choice('gate', gate, GATES)
+        check_choice('feature', feature, tuple(FEATURES))
         if seed is None:
             seed = int(torch.empty((), dtype=torch.int64).random_())
         self.loss = loss
@@ -108,6 +115,8 @@ class DAAM(nn.Module):
             'gate': gate,
             'last_stride': last_stride,
         }
+        if feature != 'embedding':  # records of before have no such name
+            self.architecture['feature'] = feature
 
         def add(name: str, build, *args, **kwargs) -> None:
             with seeded(key_seed(seed, name)):
@@ -140,6 +149,7 @@ class DAAM(nn.Module):
                 add('nominal', _head, embed_dim, 1)
             if dsp_branch:
                 add('domain', _head, embed_dim, 2)
+        self.feature_size = channels if feature == 'pooled' else embed_dim
         self.register_buffer('record', encode_record(self.architecture))
 
     def separate(self, f: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -152,12 +162,17 @@ class DAAM(nn.Module):
             f_dsp, _ = split(f, self.attention_dsp(f))
         return f_dsh, f_dsp
 
+    def eval_branch(self) -> nn.Sequential:
+        """The shared branch as far as eval mode goes; it shares weights."""
+        end = FEATURES[self.architecture.get('feature', 'embedding')]
+        return self.branch_dsh if end is None else self.branch_dsh[:end]
+
     def forward(self, x: torch.Tensor):
         """(N, 3, H, W) -> see the class."""
         f_dsh, f_dsp = self.separate(self.backbone.featuremaps(x))
-        v = self.branch_dsh(f_dsh)
         if not self.training:
-            return v
+            return self.eval_branch()(f_dsh)
+        v = self.branch_dsh(f_dsh)
         y_s = self.classifier_s(v)
         if self.loss == 'softmax':
             return y_s
@@ -215,6 +230,9 @@ class DAAM(nn.Module):
         if record is not None:
             check_same(self.architecture, decode_record(record))
         super()._load_from_state_dict(state_dict, prefix, *args)
+        # The file's own says what that model gave; this one gives its own.
+        with torch.no_grad():
+            self.record.copy_(encode_record(self.architecture))
 
 
 def _branch(channels: int, embed_dim: int) -> nn.Sequential:

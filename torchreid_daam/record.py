@@ -44,12 +44,14 @@ def check_same(own: Mapping[str, Any], other: Mapping[str, Any]) -> None:
 
     Args:
         own: the model's.
-        other: that of the weights.
+        other: that of the weights. What it gives in eval mode may differ.
 
     Raises:
         InputError: naming the first field that differs.
     """
     for name, value in own.items():
+        if name == 'feature':
+            continue
         if other.get(name) != value:
             raise InputError(
                 f'weights of another architecture: {name}='

@@ -80,6 +80,8 @@ class Step:
         if 'target' in data:
             batch['progress'] = self.epochs.progress(epoch, number / of)
         self.guard.before(self.model)
+        if self.averager is not None:
+            batch.update(self.averager.targets(unwrapped(self.model), imgs))
         terms = self.terms(outputs(imgs, batch), batch)
         loss = self.terms.total(terms)
         self.optimizer.zero_grad()
@@ -96,6 +98,12 @@ class Step:
         self.trained += 1
         look = (number + 1) % self.guard.every == 0
         return self._shown(values, device.type == 'cpu' or look)
+
+    def restart(self) -> None:
+        """A round begins, its head re-initialised: no momentum is left."""
+        self.optimizer.state.clear()
+        if self.averager is not None:
+            self.averager.restart(unwrapped(self.model))
 
     def _shown(
         self, values: dict[str, torch.Tensor], look: bool

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
+from torchreid_daam.config.kwargs import torchreids_sampler
 from torchreid_daam.data.domains import scored_tests
 from torchreid_daam.data.scan import find_bad_images
 from torchreid_daam.errors import InputError, one_line, printable
@@ -129,7 +130,7 @@ def _leave_out(
     try:
         sampler = torchreid.data.sampler.build_train_sampler(
             kept,
-            cfg.sampler[key],
+            torchreids_sampler(cfg.sampler[key]),
             batch_size=cfg.train.batch_size,
             num_instances=cfg.sampler.num_instances,
             num_cams=cfg.sampler.num_cams,

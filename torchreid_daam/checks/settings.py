@@ -8,6 +8,7 @@ from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
 from torchreid_daam.config import check_values
+from torchreid_daam.config.kwargs import OWN_SAMPLERS
 from torchreid_daam.errors import InputError
 
 # torchreid searches this in the whole path of an image, not in its name.
@@ -116,17 +117,20 @@ def _check_daam(cfg: CN) -> None:
         raise InputError(
             f'data.k_tfm={cfg.data.k_tfm}: allowed with loss.name daam is 1'
         )
-    if 'random_patch' in [name.lower() for name in cfg.data.transforms]:
+    for key in ('transforms', 'pretrain_transforms'):
+        if 'random_patch' in [name.lower() for name in cfg.data[key]]:
+            raise InputError(
+                f'data.{key}=random_patch: not with loss.name daam, its pool '
+                'of patches makes results depend on the workers'
+            )
+    named = [*cfg.data.transforms, *cfg.data.pretrain_transforms]
+    if cfg.data.color_jitter and 'color_jitter' not in map(str.lower, named):
         raise InputError(
-            'data.transforms=random_patch: not with loss.name daam, its pool '
-            'of patches makes results depend on the workers'
+            f'data.color_jitter={cfg.data.color_jitter}: has no effect; '
+            'data.transforms or data.pretrain_transforms has to name '
+            'color_jitter'
         )
-    if cfg.sampler.train_sampler_t != 'RandomSampler':
-        raise InputError(
-            f'sampler.train_sampler_t={cfg.sampler.train_sampler_t}: allowed '
-            'with loss.name daam is RandomSampler; others look at true '
-            'identities or file order of the target'
-        )
+    _check_samplers(cfg)
     labels = cfg.pseudo_labels
     if labels.cluster_search != 'rule' and labels.num_clusters:
         raise InputError(
@@ -176,6 +180,20 @@ def _check_daam(cfg: CN) -> None:
             'loss.daam.weight_reid_s=0 and weight_reid_t=0: one of them has '
             'to be more, there is nothing to learn otherwise'
         )
+    centers = cfg.pseudo_labels.head_init == 'centers'
+    if cfg.test.feature != 'embedding' and centers:
+        raise InputError(
+            f'test.feature={cfg.test.feature}: the K-way head sees f_sh and '
+            'can not start at centres of others; pseudo_labels.head_init '
+            'random'
+        )
+    if cfg.train.source_free_from:
+        _check_source_free(cfg)
+    if weights.weight_soft and not cfg.train.ema_decay:
+        raise InputError(
+            f'loss.daam.weight_soft={weights.weight_soft}: needs '
+            'train.ema_decay above 0, whose model gives the answers'
+        )
     if cfg.train.pretrain_epoch and not cfg.loss.daam.weight_reid_s:
         raise InputError(
             'loss.daam.weight_reid_s=0: nothing to pretrain with; '
@@ -183,13 +201,60 @@ def _check_daam(cfg: CN) -> None:
         )
 
 
+def _check_source_free(cfg: CN) -> None:
+    told = f'train.source_free_from={cfg.train.source_free_from}'
+    if cfg.train.epoch_length == 'source':
+        raise InputError(
+            f'{told}: without a source train.epoch_length=source has no '
+            'length; max, target or a number'
+        )
+    if not cfg.loss.daam.weight_reid_t:
+        raise InputError(
+            f'{told}: needs loss.daam.weight_reid_t above 0, what else there '
+            'is learns from the source'
+        )
+
+
+def _check_samplers(cfg: CN) -> None:
+    name, batch = cfg.sampler.train_sampler_t, cfg.train.batch_size
+    if name not in ('RandomSampler', 'PseudoIdentitySampler'):
+        raise InputError(
+            f'sampler.train_sampler_t={name}: allowed with loss.name daam is '
+            'RandomSampler or PseudoIdentitySampler; others look at true '
+            'identities or file order of the target'
+        )
+    for key in ('train_sampler', 'train_sampler_t'):
+        own = cfg.sampler[key] in OWN_SAMPLERS
+        if own and batch % cfg.sampler.num_instances:
+            raise InputError(
+                f'sampler.num_instances={cfg.sampler.num_instances}: '
+                f'train.batch_size={batch} is no multiple of it, which '
+                f'sampler.{key}={cfg.sampler[key]} needs'
+            )
+
+
 def _check_stock(cfg: CN) -> None:
+    if cfg.data.pretrain_transforms:
+        raise InputError(
+            f'data.pretrain_transforms={cfg.data.pretrain_transforms}: with '
+            'loss.name daam only; a stock engine has one stage'
+        )
+    for key in ('train_sampler', 'train_sampler_t'):
+        if cfg.sampler[key] in OWN_SAMPLERS:
+            raise InputError(
+                f'sampler.{key}={cfg.sampler[key]}: with loss.name daam only'
+            )
     if cfg.device == 'mps':
         raise InputError(
             f"device=mps: torchreid's {cfg.loss.name} engine knows cpu and "
             'cuda only'
         )
     plain = not cfg.model.name.endswith(registry.SUFFIX)
+    if plain and cfg.test.feature != 'embedding':
+        raise InputError(
+            f'test.feature={cfg.test.feature}: has no effect on '
+            f'{cfg.model.name}; only *{registry.SUFFIX} models take it'
+        )
     for key in ('backbone_weights', 'last_stride'):
         if plain and cfg.model[key]:
             raise InputError(

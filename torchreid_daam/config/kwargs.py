@@ -4,6 +4,18 @@ from typing import Any
 
 from yacs.config import CfgNode as CN
 
+# Orders of ours that torchreid doesn't know.
+OWN_SAMPLERS = ('BalancedIdentitySampler', 'PseudoIdentitySampler')
+
+# Keys of loss.daam that are not those of Eq. 12.
+MORE_TERMS = (
+    'weight_soft',
+    'weight_triplet',
+    'triplet_margin',
+    'weight_assign',
+    'assign_temperature',
+)
+
 
 def imagedata_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``torchreid.data.ImageDataManager``."""
@@ -27,12 +39,28 @@ def imagedata_kwargs(cfg: CN) -> dict[str, Any]:
         'num_instances': cfg.sampler.num_instances,
         'num_cams': cfg.sampler.num_cams,
         'num_datasets': cfg.sampler.num_datasets,
-        'train_sampler': cfg.sampler.train_sampler,
-        'train_sampler_t': cfg.sampler.train_sampler_t,
+        'train_sampler': torchreids_sampler(cfg.sampler.train_sampler),
+        'train_sampler_t': torchreids_sampler(cfg.sampler.train_sampler_t),
         'cuhk03_labeled': cfg.cuhk03.labeled_images,
         'cuhk03_classic_split': cfg.cuhk03.classic_split,
         'market1501_500k': cfg.market1501.use_500k_distractors,
     }
+
+
+def pretrain_transform_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of torchreid's ``build_transforms``, for pretraining."""
+    return {
+        'height': cfg.data.height,
+        'width': cfg.data.width,
+        'transforms': cfg.data.pretrain_transforms,
+        'norm_mean': cfg.data.norm_mean,
+        'norm_std': cfg.data.norm_std,
+    }
+
+
+def torchreids_sampler(name: str) -> str:
+    """The sampler of torchreid's own loader, which we don't train from."""
+    return 'RandomSampler' if name in OWN_SAMPLERS else name
 
 
 def target_folder_kwargs(cfg: CN) -> dict[str, Any]:
@@ -67,13 +95,38 @@ def model_kwargs(cfg: CN) -> dict[str, Any]:
         'gate': cfg.model.daam.gate,
         'attention_init': cfg.model.daam.attention_init,
         'nominal_head': cfg.loss.daam.domain_loss in ('occ', 'grl'),
+        'feature': cfg.test.feature,
         'seed': cfg.train.seed,
     }
 
 
 def loss_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``DAAMLoss``."""
-    return dict(cfg.loss.daam)
+    return {k: v for k, v in cfg.loss.daam.items() if k not in MORE_TERMS}
+
+
+def averager_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of ``WeightAverage``."""
+    return {
+        'decay': cfg.train.ema_decay,
+        'anew': ('classifier_t.',),
+        'buffers': not cfg.adapt_bn,
+        'soft': cfg.loss.daam.weight_soft > 0,
+    }
+
+
+def balanced_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of ``BalancedIdentities``."""
+    return {
+        'batch_size': cfg.train.batch_size,
+        'num_instances': cfg.sampler.num_instances,
+    }
+
+
+def own_weights(cfg: CN) -> str:
+    """Weights that a labeller makes itself; ``agreement`` needs two."""
+    chosen = cfg.pseudo_labels.sample_weights
+    return 'none' if chosen == 'agreement' else chosen
 
 
 def labeller_kwargs(cfg: CN) -> dict[str, Any]:
@@ -82,7 +135,7 @@ def labeller_kwargs(cfg: CN) -> dict[str, Any]:
         'num_clusters': cfg.pseudo_labels.num_clusters,
         'minibatch': cfg.pseudo_labels.method == 'minibatch',
         'normalize': cfg.pseudo_labels.normalize,
-        'sample_weights': cfg.pseudo_labels.sample_weights,
+        'sample_weights': own_weights(cfg),
         'weight_scale': cfg.pseudo_labels.weight_scale,
     }
 
@@ -95,7 +148,7 @@ def dbscan_kwargs(cfg: CN) -> dict[str, Any]:
         'k1': cfg.pseudo_labels.k1,
         'k2': cfg.pseudo_labels.k2,
         'outliers': cfg.pseudo_labels.outliers,
-        'sample_weights': cfg.pseudo_labels.sample_weights,
+        'sample_weights': own_weights(cfg),
         'weight_scale': cfg.pseudo_labels.weight_scale,
         'max_memory_gb': cfg.pseudo_labels.max_memory_gb,
     }
@@ -156,6 +209,7 @@ def engine_kwargs(cfg: CN) -> dict[str, Any]:
         'head_init': cfg.pseudo_labels.head_init,
         'seed': cfg.train.seed,
         'cache': cfg.data.cache,
+        'source_free_from': cfg.train.source_free_from,
     }
 
 

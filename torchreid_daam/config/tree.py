@@ -48,6 +48,8 @@ def get_default_config() -> CN:
     cfg.data.width = 128  # of the network's input, pixels
     cfg.data.combineall = False  # train on query and gallery of the source
     cfg.data.transforms = ['random_flip', 'random_crop']  # augmentation
+    cfg.data.pretrain_transforms = []  # of pretraining; [] = transforms
+    cfg.data.color_jitter = []  # its four strengths; [] = torchreid's
     cfg.data.k_tfm = 1  # augmented copies of an image; daam takes 1
     cfg.data.norm_mean = [0.485, 0.456, 0.406]  # ImageNet's
     cfg.data.norm_std = [0.229, 0.224, 0.225]  # ImageNet's
@@ -68,7 +70,7 @@ def get_default_config() -> CN:
     cfg.sampler = CN()
     cfg.sampler.train_sampler = 'RandomSampler'  # order of the source
     cfg.sampler.train_sampler_t = 'RandomSampler'  # order of the target
-    cfg.sampler.num_instances = 4  # images per id, RandomIdentitySampler
+    cfg.sampler.num_instances = 4  # images per id, *IdentitySampler
     cfg.sampler.num_cams = 1  # cameras in a batch, RandomDomainSampler
     cfg.sampler.num_datasets = 1  # data sets in a batch, RandomDatasetSampler
 
@@ -83,6 +85,8 @@ def get_default_config() -> CN:
     cfg.train.round_epoch = 200  # epochs of a round (section 5.2)
     cfg.train.epoch_length = 'max'  # or source, target, a number
     cfg.train.stop_agreement = 0.0  # adjusted Rand index that ends rounds
+    cfg.train.source_free_from = 0  # round without source; 0 = none
+    cfg.train.ema_decay = 0.0  # of averaged weights; 0 = none
     cfg.train.select = 'last'  # which round becomes selected.pth
     cfg.train.max_epoch = 0  # stock engines; derived with daam
     cfg.train.start_epoch = 0  # stock engines
@@ -136,6 +140,12 @@ def get_default_config() -> CN:
     cfg.loss.daam.weight_ds = 1.0  # of Eq. 5 or its replacement
     cfg.loss.daam.weight_dsp = 1.0  # of Eq. 10
     cfg.loss.daam.weight_orth = 1.0  # of Eq. 11
+    cfg.loss.daam.weight_soft = 0.0  # of the averaged model's answers
+    cfg.loss.daam.weight_triplet = 0.0  # of batch-hard triplets of f_sh
+    cfg.loss.daam.triplet_margin = 0.3  # of them; 0 = the soft margin
+    cfg.loss.daam.weight_assign = 0.0  # of soft assignments to clusters
+    cfg.loss.daam.assign_temperature = 0.1  # of them
+    cfg.loss.daam.label_smoothing = 0.0  # of Eq. 6 and 8
     cfg.loss.daam.reduction = 'mean'  # mean, or sum as printed
     cfg.loss.daam.orth = 'cosine'  # cosine, or paper: squared norms
     cfg.loss.daam.domain_loss = 'occ'  # occ (Eq. 5), grl, mmd or none
@@ -145,7 +155,7 @@ def get_default_config() -> CN:
     cfg.pseudo_labels.num_clusters = 650  # K (5.2); 0 = images / 20
     cfg.pseudo_labels.cluster_search = 'rule'  # K = 0; or silhouette
     cfg.pseudo_labels.normalize = True  # cluster f_sh / |f_sh|
-    cfg.pseudo_labels.sample_weights = 'confidence'  # Eq. 9, or none
+    cfg.pseudo_labels.sample_weights = 'confidence'  # Eq. 9; agreement, none
     cfg.pseudo_labels.weight_scale = 'normalized'  # or relative, raw
     cfg.pseudo_labels.head_init = 'random'  # K-way head; or centers
     cfg.pseudo_labels.eps = 0.6  # dbscan: neighbours' Jaccard distance
@@ -161,6 +171,7 @@ def get_default_config() -> CN:
     cfg.test.batch_size = 100  # images
     cfg.test.dist_metric = 'euclidean'  # or cosine
     cfg.test.evaluator = 'chunked'  # or torchreid's own, far slower
+    cfg.test.feature = 'embedding'  # or pre_relu, pooled
     cfg.test.normalize_feature = False  # L2, before the distance
     cfg.test.ranks = [1, 5, 10, 20]  # printed
     cfg.test.evaluate = False  # only evaluate

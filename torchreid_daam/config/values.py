@@ -31,7 +31,7 @@ CHOICES: dict[str, tuple] = {
     'pseudo_labels.cluster_search': ('rule', 'silhouette'),
     'pseudo_labels.method': ('kmeans', 'minibatch', 'dbscan'),
     'pseudo_labels.outliers': ('drop', 'own'),
-    'pseudo_labels.sample_weights': ('confidence', 'none'),
+    'pseudo_labels.sample_weights': ('confidence', 'agreement', 'none'),
     'pseudo_labels.weight_scale': ('normalized', 'relative', 'raw'),
     'pseudo_labels.head_init': ('random', 'centers'),
     'sampler.train_sampler': (
@@ -40,7 +40,9 @@ CHOICES: dict[str, tuple] = {
         'SequentialSampler',
         'RandomDomainSampler',
         'RandomDatasetSampler',
+        'BalancedIdentitySampler',
     ),
+    'test.feature': ('embedding', 'pre_relu', 'pooled'),
     'test.dist_metric': ('euclidean', 'cosine'),
     'test.evaluator': ('chunked', 'torchreid'),
 }
@@ -68,6 +70,7 @@ LOWEST: dict[str, float] = {
     'train.pretrain_lr': 0,
     'train.rounds': 0,
     'train.round_epoch': 1,
+    'train.source_free_from': 0,
     'train.max_epoch': 0,
     'train.start_epoch': 0,
     'train.batch_size': 2,
@@ -94,6 +97,10 @@ LOWEST: dict[str, float] = {
     'loss.daam.weight_ds': 0,
     'loss.daam.weight_dsp': 0,
     'loss.daam.weight_orth': 0,
+    'loss.daam.weight_soft': 0,
+    'loss.daam.weight_triplet': 0,
+    'loss.daam.triplet_margin': 0,
+    'loss.daam.weight_assign': 0,
     'pseudo_labels.num_clusters': 0,
     'test.batch_size': 1,
     'test.visrank_topk': 1,
@@ -110,6 +117,8 @@ HIGHEST: dict[str, int] = {
 }
 # Shares: 0 is allowed, 1 is not.
 SHARES = (
+    'train.ema_decay',
+    'loss.daam.label_smoothing',
     'sgd.momentum',
     'sgd.dampening',
     'rmsprop.alpha',
@@ -172,6 +181,11 @@ def check_values(cfg: CN) -> None:
             raise InputError(f'{key}={flat[key]}: 0 to less than 1 expected')
     if cfg.train.lr <= 0:
         raise InputError(f'train.lr={cfg.train.lr}: more than 0 expected')
+    if cfg.loss.daam.assign_temperature <= 0:
+        raise InputError(
+            'loss.daam.assign_temperature='
+            f'{cfg.loss.daam.assign_temperature}: more than 0 expected'
+        )
     if any(value <= 0 for value in cfg.data.norm_std):
         raise InputError(
             f'data.norm_std={cfg.data.norm_std}: more than 0 expected'
@@ -180,11 +194,7 @@ def check_values(cfg: CN) -> None:
         raise InputError(
             'sgd.nesterov=True: needs sgd.momentum above 0 and sgd.dampening 0'
         )
-    for name in cfg.data.transforms:
-        if name.lower() not in TRANSFORMS:
-            raise InputError(
-                f'data.transforms={name}: allowed are {", ".join(TRANSFORMS)}'
-            )
+    _check_transforms(cfg)
     try:
         check_epoch_length(cfg.train.epoch_length)
     except ValueError as error:
@@ -205,6 +215,23 @@ def check_values(cfg: CN) -> None:
     check_folders(cfg)
     if any(not 1 <= rank <= 50 for rank in cfg.test.ranks):
         raise InputError(f'test.ranks={cfg.test.ranks}: 1 to 50 each')
+
+
+def _check_transforms(cfg: CN) -> None:
+    for key in ('transforms', 'pretrain_transforms'):
+        for name in cfg.data[key]:
+            if str(name).lower() not in TRANSFORMS:
+                raise InputError(
+                    f'data.{key}={name}: allowed are {", ".join(TRANSFORMS)}'
+                )
+    jitter = cfg.data.color_jitter
+    numbers = all(type(value) in (int, float) for value in jitter)
+    fits = numbers and len(jitter) == 4 and min(jitter) >= 0
+    if jitter and not (fits and max(jitter) <= 1 and jitter[3] <= 0.5):
+        raise InputError(
+            f'data.color_jitter={jitter}: [] or four numbers expected, '
+            'brightness, contrast, saturation of 0 to 1, hue of 0 to 0.5'
+        )
 
 
 def config_hash(cfg: CN) -> str:

@@ -31,12 +31,15 @@ class Domains:
     Args:
         datamanager: torchreid's, with ``load_train_targets=True``; without
             target training images only source and test loaders exist. A
-            source that is a stand-in for none is left out.
+            source that is a stand-in for none is left out. Where it has a
+            ``transform_pretrain``, pretraining augments by that one.
         orders: sampler seats of source and target.
         seed: of all keyed randomness.
         epoch_length: see :class:`PairedLoader`.
         persistent_workers: keep loading processes from epoch to epoch.
         cache: ``ram`` keeps decoded images, see :class:`ImageCache`.
+        source_free_from: the round from which the target alone is trained
+            on; 0 = never.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Domains:
         epoch_length: str = 'max',
         persistent_workers: bool = False,
         cache: str = 'none',
+        source_free_from: int = 0,
     ) -> None:
         loader = datamanager.train_loader
         self.datamanager = datamanager
@@ -55,6 +59,7 @@ class Domains:
         self.batch_size = loader.batch_size
         tests = next(iter(datamanager.test_loader.values()))
         self.test_batch_size = tests['query'].batch_size
+        self.source_free_from = source_free_from
         self._read = read_image
         if cache == 'ram':
             self._read = ImageCache(_paths(datamanager), self.workers > 0).read
@@ -65,6 +70,18 @@ class Domains:
                 items, orders['source'], seed, 'source', persistent_workers
             )
             self.pretraining = PairedLoader(self.source)
+            if hasattr(datamanager, 'transform_pretrain'):
+                # A loader of its own: the workers hold the transform.
+                self.pretraining = PairedLoader(
+                    self._domain(
+                        items,
+                        orders['source'],
+                        seed,
+                        'source',
+                        persistent_workers,
+                        datamanager.transform_pretrain,
+                    )
+                )
         self.target_items: list[Item] = []
         self.target: DomainLoader | None = None
         if datamanager.train_loader_t is not None:
@@ -82,10 +99,14 @@ class Domains:
             self.adaptation = PairedLoader(
                 self.source, self.target, epoch_length
             )
+            self._target_alone = PairedLoader(None, self.target, epoch_length)
 
-    def _domain(self, items, order, seed, name, persistent) -> DomainLoader:
+    def _domain(
+        self, items, order, seed, name, persistent, transform=None
+    ) -> DomainLoader:
+        transform = transform or self.datamanager.transform_tr
         return DomainLoader(
-            SeededImages(items, self.datamanager.transform_tr, self._read),
+            SeededImages(items, transform, self._read),
             order,
             self.batch_size,
             seed,
@@ -93,6 +114,14 @@ class Domains:
             persistent=persistent,
             pin_memory=self.pin_memory,
         )
+
+    def training(self, round_: int) -> PairedLoader:
+        """The batches of a round; those of pretraining for 0."""
+        if round_ == 0:
+            return self.pretraining
+        if self.source_free_from and round_ >= self.source_free_from:
+            return self._target_alone
+        return self.adaptation
 
     @property
     def target_cameras(self) -> np.ndarray:

@@ -62,13 +62,25 @@ class DomainLoader:
         )
 
     def set_labels(
-        self, labels: np.ndarray, weights: np.ndarray | None = None
+        self,
+        labels: np.ndarray,
+        weights: np.ndarray | None = None,
+        soft: np.ndarray | None = None,
     ) -> None:
-        """Sets labels (N,) and, for pseudo labels, their weights (N,)."""
+        """Sets labels (N,).
+
+        Args:
+            labels: (N,), -1 = left out.
+            weights: (N,), of pseudo labels.
+            soft: (N, K), shares of clusters; see ``PseudoLabels``.
+        """
         self.labels = torch.as_tensor(np.asarray(labels, dtype=np.int64))
         self.weights: torch.Tensor | None = None
         if weights is not None:
             self.weights = torch.as_tensor(np.asarray(weights, np.float32))
+        self.soft: torch.Tensor | None = None
+        if soft is not None:
+            self.soft = torch.as_tensor(np.asarray(soft, np.float32))
         self.sampler.set_data(self.labels.numpy(), self.cameras)
 
     def __len__(self) -> int:
@@ -79,6 +91,8 @@ class DomainLoader:
             batch['pid'] = self.labels[batch['index']]
             if self.weights is not None:
                 batch['weight'] = self.weights[batch['index']]
+            if self.soft is not None:
+                batch['soft'] = self.soft[batch['index']]
             yield batch
 
 
@@ -155,8 +169,8 @@ def joint_batch(
 
     Returns:
         Images (N, C, H, W), and what the loss terms look at: ``is_source``
-        (N,), with a source ``pid_s``, with a target ``pid_t`` and
-        ``weight_t``.
+        (N,), with a source ``pid_s``, with a target ``pid_t``, ``weight_t``
+        and, where the labels have shares of clusters, ``soft_t``.
     """
     parts = [p['img'].to(device, non_blocking=True) for p in data.values()]
     imgs = torch.stack(parts, 1).flatten(0, 1)
@@ -169,5 +183,7 @@ def joint_batch(
     if 'target' in data:
         batch['pid_t'] = data['target']['pid']
         batch['weight_t'] = data['target']['weight']
+        if 'soft' in data['target']:
+            batch['soft_t'] = data['target']['soft']
     moved = {name: value.to(device) for name, value in batch.items()}
     return imgs, moved

@@ -106,7 +106,7 @@ def export(
             **input_output(
                 options.incoming,
                 options.trained,
-                model.architecture['embed_dim'],
+                model.feature_size,
                 list(options.mean),
                 list(options.std),
                 options.normalize,

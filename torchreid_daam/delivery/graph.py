@@ -35,13 +35,13 @@ class Embedding(nn.Module):
         super().__init__()
         self.backbone = model.backbone
         self.attention = getattr(model, 'attention', None)
-        self.branch_dsh = model.branch_dsh
+        self.branch_dsh = model.eval_branch()
         self.resize_to = resize_to
         self.normalize = normalize
         self.eval()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) -> (N, embed_dim)."""
+        """(N, 3, H, W) -> (N, D); see ``DAAM``."""
         if self.resize_to is not None:
             x = resized(x, self.resize_to)
         f = self.backbone.featuremaps(x)

@@ -40,6 +40,9 @@ def supervised_settings(cfg: CN, num_source: int, num_target: int) -> CN:
     cfg.loss.name = 'softmax'
     cfg.loss.softmax.label_smooth = False  # as L_ReIDs of Eq. 6
     cfg.data.sources = list(cfg.data.targets)
+    # A stock engine has one stage, and orders of its own.
+    cfg.data.pretrain_transforms = []
+    cfg.sampler.train_sampler_t = 'RandomSampler'
     cfg.train.max_epoch = epochs
     cfg.train.lr = rate
     cfg.train.stepsize = drops

@@ -19,6 +19,8 @@ from torchreid_daam.errors import InputError, plain_message
 
 CONFIG = HERE.parent / 'configs' / 'synthetic.yaml'
 ALL = ('table3', 'table4', 'fig5', 'fig6', 'baselines', 'choices')
+# Not of the paper, and not part of `all`.
+MORE = ('plus', 'pairs')
 QUICK = ('table3', 'table4')
 OUT = Path('log/tables')
 RESULTS = 'results.md'
@@ -55,7 +57,9 @@ def _run(words: list[str]) -> int:
     if 'all' in names:
         names = list(ALL)
     if not names:
-        raise InputError(f'no suite: one or more of {", ".join(ALL)}, or all')
+        raise InputError(
+            f'no suite: one or more of {", ".join(ALL + MORE)}, or all'
+        )
     seeds = args.seeds
     if args.quick and seeds is None:
         seeds = [0]
@@ -100,13 +104,13 @@ def _arguments(words: list[str]) -> argparse.Namespace:
         '`ablation.py report --out OUT --doc FILE` writes the tables again.',
     )
     add = parser.add_argument
-    add('suites', nargs='*', help=f'{", ".join(ALL)}, or all')
+    add('suites', nargs='*', help=f'{", ".join(ALL + MORE)}, or all')
     add('--rows', nargs='+', help='of the suites, these rows alone')
     add(
         '--seeds',
         nargs='*',
         type=int,
-        help='by default 5, of fig6 and choices 3',
+        help='by default 5, of fig6, choices and pairs 3',
     )
     add('--quick', action='store_true', help='table3 and table4, one seed')
     add(

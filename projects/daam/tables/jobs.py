@@ -28,23 +28,40 @@ ROUND_KEYS = (
     'train.stepsize',
     'train.stop_agreement',
     'train.select',
+    'train.ema_decay',
+    'train.source_free_from',
+    'sampler.train_sampler_t',
     'loss.daam.weight_reid_t',
     'loss.daam.weight_ds',
     'loss.daam.weight_dsp',
     'loss.daam.weight_orth',
     'loss.daam.orth',
     'loss.daam.domain_loss',
+    'loss.daam.weight_soft',
+    'loss.daam.weight_triplet',
+    'loss.daam.triplet_margin',
+    'loss.daam.weight_assign',
+    'loss.daam.assign_temperature',
     'pseudo_labels.method',
     'pseudo_labels.sample_weights',
     'pseudo_labels.weight_scale',
     'pseudo_labels.normalize',
     'pseudo_labels.head_init',
     'pseudo_labels.num_clusters',
+    'pseudo_labels.eps',
+    'pseudo_labels.min_samples',
+    'pseudo_labels.k1',
+    'pseudo_labels.k2',
+    'pseudo_labels.outliers',
 )
 # Files beside the package that a method or seat is made of.
 FILES = {
     'pul': ('baselines/pul.py', 'baselines/loop.py'),
     'arn': ('baselines/arn.py', 'baselines/loop.py'),
+    'cluster_contrast': (
+        'baselines/cluster_contrast.py',
+        'baselines/loop.py',
+    ),
     'supervised': ('baselines/supervised.py', 'baselines/loop.py'),
 }
 
@@ -91,6 +108,11 @@ def pretraining(cfg: CN) -> CN:
         node[name] = plain[name]
     cfg.train.rounds = 0
     cfg.pseudo_labels.num_clusters = 0
+    # Augmentation of rounds is none of its business.
+    cfg.data.transforms = cfg.data.pretrain_transforms or cfg.data.transforms
+    cfg.data.pretrain_transforms = []
+    if 'color_jitter' not in cfg.data.transforms:
+        cfg.data.color_jitter = []
     return cfg
 
 

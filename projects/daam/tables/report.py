@@ -13,7 +13,16 @@ from tables.why import image, why
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import write_text
 
-ORDER = ('table3', 'table4', 'fig5', 'fig6', 'baselines', 'choices')
+ORDER = (
+    'table3',
+    'table4',
+    'fig5',
+    'fig6',
+    'baselines',
+    'choices',
+    'plus',
+    'pairs',
+)
 COLUMNS = ('mAP', 'rank1', 'rank5', 'rank10')
 INTRODUCTION = """\
 # Results

@@ -14,7 +14,8 @@ class Row(NamedTuple):
         key: its name on the command line.
         title: its name in the table.
         settings: over the base settings.
-        method: ``daam``, ``supervised``, ``pul`` or ``arn``.
+        method: ``daam``, ``supervised``, ``pul``, ``arn`` or
+            ``cluster_contrast``.
         stage: of the run's rows, the one that is reported.
         seat: what takes a seat of the engine; see ``seats``.
         reference: key of the row that it is compared with.

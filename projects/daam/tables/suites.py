@@ -9,6 +9,7 @@ from typing import Any
 from yacs.config import CfgNode as CN
 
 from tables.choices import choices, clusters
+from tables.plus import plus_suites
 from tables.rows import (
     ADABN,
     DIRECT,
@@ -39,6 +40,7 @@ def suites(cfg: CN) -> dict[str, Suite]:
             'Every row is ours. A row whose interval holds 0 is a choice '
             'that is not shown to matter.',
         ),
+        *plus_suites(cfg),
     ]
     return {suite.key: suite for suite in found}
 

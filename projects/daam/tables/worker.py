@@ -34,6 +34,7 @@ MODULES = {
     'supervised': 'baselines.supervised',
     'pul': 'baselines.pul',
     'arn': 'baselines.arn',
+    'cluster_contrast': 'baselines.cluster_contrast',
 }
 
 

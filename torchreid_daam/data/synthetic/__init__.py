@@ -10,7 +10,8 @@ from torchreid_daam.data.synthetic.dataset import (
     selected,
 )
 from torchreid_daam.data.synthetic.drawing import draw
-from torchreid_daam.data.synthetic.knobs import PAIRS, DomainKnobs
+from torchreid_daam.data.synthetic.knobs import DomainKnobs
+from torchreid_daam.data.synthetic.pairs import PAIRS
 from torchreid_daam.data.synthetic.sheet import contact_sheet
 
 __all__ = [

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 import torchreid
 
 from torchreid_daam.data.synthetic.drawing import (
+    DOMAINS,
     GALLERY,
     NAME,
     QUERY,
@@ -66,7 +67,11 @@ class _Synthetic(torchreid.data.ImageDataset):
             number: label
             for label, number in enumerate(sorted({item[1] for item in train}))
         }
-        train = [(path, labels[number], cam) for path, number, cam in train]
+        knobs = find_pair(*_selected.get())[DOMAINS.index(self._role)]
+        train = [
+            (path, labels[number], cam if knobs.camera_ids else 0)
+            for path, number, cam in train
+        ]
         super().__init__(
             train, _read(folder / QUERY), _read(folder / GALLERY), **kwargs
         )

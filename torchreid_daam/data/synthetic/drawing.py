@@ -11,17 +11,13 @@ import pathlib
 import re
 import shutil
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import cv2
 import numpy as np
 
-from torchreid_daam.data.synthetic.knobs import (
-    MAX_IDS,
-    PAIRS,
-    DomainKnobs,
-    Pair,
-)
+from torchreid_daam.data.synthetic.knobs import MAX_IDS, DomainKnobs
+from torchreid_daam.data.synthetic.pairs import PAIRS, Pair
 from torchreid_daam.data.synthetic.person import Person, dress_person
 from torchreid_daam.data.synthetic.scene import (
     Camera,
@@ -91,6 +87,24 @@ def _visited(seed: int, number: int, knobs: DomainKnobs) -> list[int]:
     return sorted(int(c) + 1 for c in route[: rng.integers(low, high + 1)])
 
 
+def _training_cameras(seed: int, number: int, knobs: DomainKnobs) -> list[int]:
+    """The cameras that see a person of the training part."""
+    if not knobs.train_cameras:
+        return _visited(seed, number, knobs)
+    return list(range(1, min(knobs.train_cameras, knobs.cameras) + 1))
+
+
+def _training_shots(seed: int, number: int, knobs: DomainKnobs) -> int:
+    """Images of a person of the training part under each camera."""
+    if not knobs.image_spread:
+        return knobs.images_per_camera
+    spread = knobs.image_spread
+    # A factor of mean 1, so that there are about as many images as without.
+    normal = key_generator(seed, 'count', number).normal()
+    factor = np.exp(spread * normal - spread**2 / 2)
+    return int(np.clip(round(knobs.images_per_camera * factor), 1, 99))
+
+
 def _draw_domain(
     folder: pathlib.Path, domain: int, knobs: DomainKnobs, seed: int
 ) -> dict[str, int]:
@@ -102,8 +116,13 @@ def _draw_domain(
     for split, numbers in person_ids(knobs, domain).items():
         for number in numbers:
             person = make_person(seed, number, knobs)
-            for camera in _visited(seed, number, knobs):
-                for shot in range(knobs.images_per_camera):
+            visited = _visited(seed, number, knobs)
+            shots = knobs.images_per_camera
+            if split == 'train':
+                visited = _training_cameras(seed, number, knobs)
+                shots = _training_shots(seed, number, knobs)
+            for camera in visited:
+                for shot in range(shots):
                     image = take_image(
                         person,
                         cameras[camera],
@@ -135,8 +154,22 @@ def _by_role(pair: Pair) -> list[tuple[str, DomainKnobs]]:
 
 def _record(name: str, pair: Pair, seed: int) -> dict:
     record = {'format': FORMAT, 'pair': name, 'seed': seed}
-    record |= {role: asdict(knobs) for role, knobs in _by_role(pair)}
+    record |= {role: _recorded(knobs) for role, knobs in _by_role(pair)}
     return json.loads(json.dumps(record))  # tuples as JSON knows them: lists
+
+
+def _recorded(knobs: DomainKnobs) -> dict:
+    """Knobs by name; later ones only where they do something.
+
+    So what was drawn before there were these is still the same data.
+    """
+    later = ('train_cameras', 'image_spread', 'camera_ids')
+    plain = {f.name: f.default for f in fields(DomainKnobs)}
+    return {
+        name: value
+        for name, value in asdict(knobs).items()
+        if name not in later or value != plain[name]
+    }
 
 
 def _flat(record: dict, prefix: str = '') -> dict:

@@ -1,11 +1,11 @@
-"""The knobs of a drawn domain, and the named pairs of domains.
+"""The knobs of a drawn domain.
 
 The gap between two domains sits in what a whole domain shares (background
 family, clothes palette, colour cast); the cameras of one domain differ by
 white balance, gain and gamma.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 FAMILIES = ('street', 'indoor', 'park')
 
@@ -29,6 +29,7 @@ _COUNTS = {
     'test_ids': (1, MAX_IDS),
     'cameras': (2, 6),
     'images_per_camera': (2, 99),
+    'train_cameras': (0, 6),
     'jpeg_quality': (1, 100),
     'height': (16, 1024),
     'width': (8, 512),
@@ -40,6 +41,7 @@ _AMOUNTS = {
     'blur': (0.0, 20.0),
     'resolution': (0.05, 1.0),
     'crop_jitter': (0.0, 0.5),
+    'image_spread': (0.0, 3.0),
 }
 
 
@@ -83,6 +85,10 @@ class DomainKnobs:
     images_per_camera: int = 4  # of one person; the first one is the query
     height: int = 64
     width: int = 32
+    # Training images alone: query and gallery are as above.
+    train_cameras: int = 0  # only the first ones see anybody; 0 = all
+    image_spread: float = 0.0  # sigma of the log factor on a person's images
+    camera_ids: bool = True  # whether the data set tells which one it was
 
     def __post_init__(self) -> None:
         if self.background not in FAMILIES:
@@ -111,65 +117,3 @@ class DomainKnobs:
             )
         if len(self.cast) != 3 or min(self.cast) <= 0:
             raise ValueError(f'cast={self.cast} is not 3 positive factors')
-
-
-Pair = tuple[DomainKnobs, DomainKnobs]
-
-_STREET = DomainKnobs(
-    background='street',
-    saturation=(0.45, 1.0),
-    value=(0.45, 1.0),
-    grey_share=0.25,
-    cast=(1.04, 1.0, 0.95),
-    white_balance=0.1,
-    gain=(0.75, 1.15),
-    gamma=(0.85, 1.2),
-    crop_jitter=0.04,
-    occlusion=0.06,
-    clutter=0.3,
-    blur=0.3,
-    noise=3.0,
-    jpeg_quality=90,
-    train_ids=120,
-)
-_INDOOR = DomainKnobs(
-    background='indoor',
-    saturation=(0.3, 0.95),
-    value=(0.25, 0.8),
-    grey_share=0.28,
-    hue_band=(0.45, 0.8),
-    hue_share=0.5,
-    cast=(0.75, 1.0, 1.2),
-    contrast=0.7,
-    white_balance=0.03,
-    gain=(0.65, 0.85),
-    gamma=(0.95, 1.15),
-    crop_jitter=0.04,
-    occlusion=0.05,
-    clutter=0.1,
-    shade=0.1,
-    resolution=1.0,
-    blur=0.3,
-    noise=3.0,
-    jpeg_quality=85,
-    train_ids=100,
-)
-
-
-def _tiny(knobs: DomainKnobs) -> DomainKnobs:
-    return replace(
-        knobs,
-        train_ids=12,
-        test_ids=6,
-        cameras=3,
-        cameras_per_id=(2, 3),
-        images_per_camera=3,
-    )
-
-
-PAIRS: dict[str, Pair] = {
-    # The benchmark of the README and of the tests that train.
-    'demo': (_STREET, _INDOOR),
-    # The same worlds with a handful of people: drawn in half a second.
-    'tiny': (_tiny(_STREET), _tiny(_INDOOR)),
-}

@@ -1,0 +1,251 @@
+"""What goes beyond the paper, in runs of a few seconds."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms import ColorJitter, ToTensor
+
+from tiny import tiny_config
+from torchreid_daam import ImageDAAMEngine
+from torchreid_daam.config import merge_options
+from torchreid_daam.data.seeded import SeededImages
+from torchreid_daam.job import prepare
+from torchreid_daam.loading import load_model
+from torchreid_daam.randomness import seed_all
+from torchreid_daam.run import adapt
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('recipe')
+
+
+def settings(folder, name, *options):
+    cfg = tiny_config(folder)
+    cfg.data.save_dir = str(folder / name)
+    merge_options(cfg, [str(option) for option in options])
+    return cfg
+
+
+def batch_labels(job, loader):
+    """What is in the batches of an epoch of a round: labels of a domain."""
+    domains = job.engine.domains
+    count = len(domains.target_items)
+    labels = np.arange(count) % 9
+    domains.target.set_labels(labels, np.ones(count))
+    domains.adaptation.set_epoch('adapt', 1, 0)
+    return [data[loader]['pid'].tolist() for data in domains.adaptation]
+
+
+PK = ('sampler.num_instances', 2)
+
+
+@pytest.mark.parametrize(
+    ('domain', 'key', 'name'),
+    [
+        ('target', 'train_sampler_t', 'PseudoIdentitySampler'),
+        ('source', 'train_sampler', 'BalancedIdentitySampler'),
+    ],
+)
+def test_balanced_batches_reach_their_domain(folder, domain, key, name):
+    job = prepare(settings(folder, 'pk', f'sampler.{key}', name, *PK))
+    for other in ('source', 'target'):
+        sizes = {
+            tuple(sorted(np.unique(batch, return_counts=True)[1]))
+            for batch in batch_labels(job, other)
+        }
+        assert (sizes == {(2, 2, 2, 2)}) == (other == domain)
+
+
+def test_a_run_with_balanced_batches(folder):
+    cfg = settings(
+        folder, 'balanced', 'sampler.train_sampler_t', 'PseudoIdentitySampler'
+    )
+    rows = adapt(cfg)['rows']
+    assert [row['stage'] for row in rows][-1] == 'final'
+    cfg = settings(folder, 'random')
+    assert rows != adapt(cfg)['rows']
+
+
+# Augmentation by stage
+
+
+def pixels(job, stage):
+    domains = job.engine.domains
+    count = len(domains.target_items)
+    domains.target.set_labels(np.arange(count) % 9, np.ones(count))
+    loader = getattr(domains, stage)
+    loader.set_epoch('adapt', 1, 0)
+    batches = [data['source'] for data in loader]
+    return (
+        np.concatenate([batch['index'] for batch in batches]),
+        torch.cat([batch['img'] for batch in batches]),
+    )
+
+
+def test_a_stage_has_its_own_augmentation(folder):
+    jitter = ('data.transforms', str(['random_flip', 'color_jitter']))
+    names = ('data.pretrain_transforms', 'random_flip')
+    short = ('train.epoch_length', 'source')
+    plain = prepare(settings(folder, 'a', *short, *jitter))
+    staged = prepare(settings(folder, 'b', *short, *names, *jitter))
+    other = prepare(settings(folder, 'c', *short, 'data.transforms', names[1]))
+    # The same keys: only the augmentation differs, sample by sample.
+    rounds = [pixels(job, 'adaptation') for job in (plain, staged, other)]
+    before = [pixels(job, 'pretraining') for job in (plain, staged, other)]
+    for one, two in zip(rounds, before, strict=True):
+        assert one[0].tolist() == two[0].tolist() == rounds[0][0].tolist()
+    assert torch.equal(rounds[0][1], rounds[1][1])
+    assert torch.equal(before[1][1], before[2][1])
+    assert torch.equal(before[0][1], rounds[0][1])
+    assert not torch.equal(before[1][1], rounds[1][1])
+
+
+def test_strengths_of_the_jitter(folder):
+    names = ('data.transforms', 'color_jitter', 'data.color_jitter')
+    job = prepare(settings(folder, 'd', *names, '[.5, 0, 0, 0]'))
+    items = job.engine.domains.source.loader.dataset.items
+    images = job.engine.domains.source.loader.dataset
+    (jitter,) = [
+        step
+        for step in images.transform.transforms
+        if isinstance(step, ColorJitter)
+    ]
+    assert jitter.brightness == (0.5, 1.5) and jitter.contrast is None
+    # Brightness is one factor on all pixels of an image.
+    plain = SeededImages(items[:1], ToTensor())[0]['img'].mean()
+    factors = []
+    for seed in range(60):
+        seed_all(seed)
+        changed = jitter(images.read(items[0].path))
+        factors.append(float(ToTensor()(changed).mean() / plain))
+    assert 0.45 < min(factors) < 0.65 and max(factors) > 1.25
+
+
+# A moving average of the weights
+
+
+TEACHER = ('train.ema_decay', 0.9, 'loss.daam.weight_soft', 0.5)
+
+
+def weights(folder, name='selected'):
+    path = folder / 'checkpoints' / f'{name}.pth'
+    return torch.load(path, weights_only=True)
+
+
+def test_the_average_is_what_is_kept(folder):
+    cfg = settings(folder, 'ema', *TEACHER, 'train.rounds', 2)
+    adapt(cfg)
+    selected = weights(cfg.save_dir)['state_dict']
+    last = weights(cfg.save_dir, 'last')
+    for name, value in last['averager'].items():
+        assert torch.equal(value, selected[name]), name
+    head = 'branch_dsh.fc.weight'
+    assert not torch.equal(selected[head], last['state_dict'][head])
+
+
+def test_a_resumed_average_has_the_same_bits(folder):
+    whole = settings(folder, 'ema', *TEACHER, 'train.rounds', 2)
+    first = settings(folder, 'ema-cut', *TEACHER)
+    adapt(first)
+    again = settings(folder, 'ema-on', *TEACHER, 'train.rounds', 2)
+    again.model.resume = str(first.save_dir)
+    adapt(again)
+    one, two = weights(whole.save_dir), weights(again.save_dir)
+    for name, value in one['state_dict'].items():
+        assert torch.equal(value, two['state_dict'][name]), name
+
+
+def test_pretraining_does_not_know_the_average(folder):
+    plain = adapt(settings(folder, 'plain', 'adapt_bn', False))
+    average = adapt(settings(folder, 'avg', *TEACHER, 'adapt_bn', False))
+    assert plain['rows'][0] == average['rows'][0]
+    assert plain['rows'][-1] != average['rows'][-1]
+
+
+# Without a source
+
+
+def test_no_source_from_a_round_on(folder):
+    cfg = settings(
+        folder, 'free', 'train.source_free_from', 2, 'train.rounds', 3
+    )
+    seen = []
+
+    class Watching(ImageDAAMEngine):
+        def forward_backward(self, data):
+            values = super().forward_backward(data)
+            stage = self.epochs.stage(self.epoch)
+            seen.append((stage.round, tuple(data), tuple(values)))
+            return values
+
+    adapt(cfg, engine_class=Watching)
+    both = ('source', 'target')
+    full = ('loss', 'reid_s', 'reid_t', 'ds', 'dsp', 'orth')
+    assert set(seen) == {
+        (0, ('source',), ('loss', 'reid_s')),
+        (1, both, full),
+        (2, ('target',), ('loss', 'reid_t', 'orth')),
+        (3, ('target',), ('loss', 'reid_t', 'orth')),
+    }
+
+
+def test_a_source_free_run_goes_on_with_the_same_bits(folder):
+    first = settings(folder, 'free-cut', 'train.source_free_from', 2)
+    adapt(first)
+    again = settings(
+        folder, 'free-on', 'train.source_free_from', 2, 'train.rounds', 3
+    )
+    again.model.resume = str(first.save_dir)
+    adapt(again)
+    one, two = weights(folder / 'free'), weights(again.save_dir)
+    for name, value in one['state_dict'].items():
+        assert torch.equal(value, two['state_dict'][name]), name
+
+
+# Shares of clusters, and weights by agreement
+
+
+def test_shares_reach_the_step_and_survive_a_resume(folder):
+    options = (
+        *('loss.daam.weight_assign', 1, 'loss.daam.weight_triplet', 1),
+        *('pseudo_labels.sample_weights', 'agreement'),
+        *('pseudo_labels.head_init', 'random'),
+    )
+    seen = []
+
+    class Watching(ImageDAAMEngine):
+        def forward_backward(self, data):
+            values = super().forward_backward(data)
+            seen.append(tuple(values))
+            return values
+
+    cfg = settings(folder, 'assign', *options, 'train.rounds', 2)
+    adapt(cfg, engine_class=Watching)
+    assert {names[-2:] for names in seen if len(names) > 2} == {
+        ('assign', 'triplet')
+    }
+    first = settings(folder, 'assign-cut', *options)
+    adapt(first)
+    again = settings(folder, 'assign-on', *options, 'train.rounds', 2)
+    again.model.resume = str(first.save_dir)
+    adapt(again)
+    one, two = weights(cfg.save_dir), weights(again.save_dir)
+    for name, value in one['state_dict'].items():
+        assert torch.equal(value, two['state_dict'][name]), name
+    last = weights(again.save_dir, 'last')['pseudo_labels']
+    assert last['soft'].sum(dim=1).numpy() == pytest.approx(1)
+    assert 0 < last['weights'].min() < last['weights'].max() <= 1
+
+
+# Another feature
+
+
+def test_another_feature_is_clustered_tested_and_kept(folder):
+    cfg = settings(folder, 'pooled', 'test.feature', 'pooled')
+    result = adapt(cfg)
+    assert result['rows'][-1]['stage'] == 'final'
+    model = load_model(cfg.save_dir)
+    assert model(torch.zeros(1, 3, 32, 16)).shape == (1, 128)
+    with np.load(cfg.save_dir / 'pseudo_labels/round-1.npz') as arrays:
+        assert arrays['centers'].shape[1] == 128
