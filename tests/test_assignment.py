@@ -11,10 +11,11 @@ from torchreid_daam.losses import weighted_reid_loss
 from torchreid_daam.model import DAAMOutput
 from torchreid_daam.pseudo_labels import PseudoLabels
 from torchreid_daam.recipe.assignment import (
-    AssigningLabeller,
     assignment_term,
     soft_assignments,
+    with_assignments,
 )
+from torchreid_daam.recipe.refined import RefinedLabeller
 from torchreid_daam.tracklets import TrackletLabeller
 
 
@@ -105,7 +106,7 @@ def test_shares_go_with_their_images():
 
 def test_images_of_a_tracklet_share_them_and_tensors_keep_them():
     features, labels = drawn(2, images=4)
-    inner = AssigningLabeller(lambda *_: labels, 0.1)
+    inner = RefinedLabeller(lambda *_: labels, with_assignments)
     seat = TrackletLabeller(inner, [7, 7, 3, 1, 1, 0])
     generator = np.random.default_rng(0)
     found = seat(np.repeat(features, 2, axis=0)[:6], None, None, generator)

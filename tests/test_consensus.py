@@ -5,9 +5,10 @@ import pytest
 
 from torchreid_daam.pseudo_labels import PseudoLabels
 from torchreid_daam.recipe.consensus import (
-    AgreementLabeller,
     agreement_weights,
+    weighed_by_agreement,
 )
+from torchreid_daam.recipe.refined import RefinedLabeller
 
 
 def by_sets(labels, previous):
@@ -52,7 +53,7 @@ def test_the_labeller():
         labels = np.array(next(answers))
         return PseudoLabels(labels, np.full(4, 9.0), np.zeros((2, 3)))
 
-    seat = AgreementLabeller(labeller)
+    seat = RefinedLabeller(labeller, weighed_by_agreement)
     first = seat(np.zeros((4, 3)), None, None, None)
     assert first.weights.tolist() == [1, 1, 1, 0]
     second = seat(np.zeros((4, 3)), None, first, None)

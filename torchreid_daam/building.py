@@ -1,5 +1,6 @@
 """What a run is made of, as the settings say."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -27,12 +28,13 @@ from torchreid_daam.model import build_daam
 from torchreid_daam.pseudo_labels import KMeansLabeller
 from torchreid_daam.randomness import seeded
 from torchreid_daam.recipe.assignment import (
-    AssigningLabeller,
     assignment_term,
+    with_assignments,
 )
 from torchreid_daam.recipe.balanced import BalancedIdentities
-from torchreid_daam.recipe.consensus import AgreementLabeller
+from torchreid_daam.recipe.consensus import weighed_by_agreement
 from torchreid_daam.recipe.dbscan import DBSCANLabeller
+from torchreid_daam.recipe.refined import RefinedLabeller
 from torchreid_daam.recipe.teacher import WeightAverage, soft_term
 from torchreid_daam.recipe.terms import MoreTerms
 from torchreid_daam.recipe.triplet import TripletTerm
@@ -73,10 +75,12 @@ def build_labeller(cfg: CN, datamanager: Any) -> Callable:
     """The labeller seat: labels, then weights or shares besides."""
     labeller = _clustering(cfg, datamanager)
     if cfg.pseudo_labels.sample_weights == 'agreement':
-        labeller = AgreementLabeller(labeller)
+        labeller = RefinedLabeller(labeller, weighed_by_agreement)
     if cfg.loss.daam.weight_assign:
-        temperature = cfg.loss.daam.assign_temperature
-        labeller = AssigningLabeller(labeller, temperature)
+        assign = functools.partial(
+            with_assignments, temperature=cfg.loss.daam.assign_temperature
+        )
+        labeller = RefinedLabeller(labeller, assign)
     return labeller
 
 

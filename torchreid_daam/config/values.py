@@ -5,18 +5,24 @@ import json
 
 from yacs.config import CfgNode as CN
 
+from torchreid_daam.attention import GATES, INITS
 from torchreid_daam.config.folders import check_folders
 from torchreid_daam.config.reading import flatten
 from torchreid_daam.config.tree import get_default_config
 from torchreid_daam.data.paired import check_epoch_length
 from torchreid_daam.errors import InputError
+from torchreid_daam.losses import (
+    DOMAIN_LOSSES,
+    ORTHOGONALITY_FORMS,
+    REDUCTIONS,
+)
 
 CHOICES: dict[str, tuple] = {
     'device': ('auto', 'cpu', 'cuda', 'mps'),
     'model.last_stride': (0, 1),
     'model.daam.attention': ('residual', 'independent', 'none'),
-    'model.daam.gate': ('sigmoid', 'relu_sigmoid', 'literal', 'harmonious'),
-    'model.daam.attention_init': ('neutral', 'random'),
+    'model.daam.gate': GATES,
+    'model.daam.attention_init': INITS,
     'data.type': ('image',),
     'data.cache': ('none', 'ram'),
     'data.on_bad_image': ('stop', 'skip'),
@@ -25,9 +31,9 @@ CHOICES: dict[str, tuple] = {
     'train.lr_scheduler': ('multi_step', 'single_step', 'cosine'),
     'train.optim': ('sgd', 'adam', 'amsgrad', 'rmsprop', 'radam'),
     'loss.name': ('daam', 'softmax', 'triplet'),
-    'loss.daam.reduction': ('mean', 'sum'),
-    'loss.daam.orth': ('cosine', 'paper'),
-    'loss.daam.domain_loss': ('occ', 'grl', 'mmd', 'none'),
+    'loss.daam.reduction': REDUCTIONS,
+    'loss.daam.orth': ORTHOGONALITY_FORMS,
+    'loss.daam.domain_loss': DOMAIN_LOSSES,
     'pseudo_labels.cluster_search': ('rule', 'silhouette'),
     'pseudo_labels.method': ('kmeans', 'minibatch', 'dbscan'),
     'pseudo_labels.outliers': ('drop', 'own'),

@@ -12,12 +12,13 @@ from tensorboard.backend.event_processing.event_accumulator import (
 )
 
 from torchreid_daam.errors import InputError
+from torchreid_daam.runs import calibration
 from torchreid_daam.runs.labels import LabelledFiles, read_labels
 
 # It tells each file that it has read to its end.
 logging.getLogger('tensorboard').setLevel(logging.WARNING)
 OTHER = ('time', 'data', 'lr')
-CALIBRATION = Path('checkpoints', 'calibration.json')
+CALIBRATION = Path('checkpoints', calibration.CALIBRATION)
 
 
 def read_json(path: Path) -> dict[str, Any]:

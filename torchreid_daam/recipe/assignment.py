@@ -1,6 +1,6 @@
 """Soft assignments over the centres of the clusters, a form of our own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -51,35 +51,22 @@ def soft_assignments(
     return (q / q.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-class AssigningLabeller:
-    """A labeller's labels, and :func:`soft_assignments` beside them.
+def with_assignments(
+    features: np.ndarray,
+    labels: PseudoLabels,
+    previous: PseudoLabels | None,
+    temperature: float = 0.1,
+) -> PseudoLabels:
+    """Labels with :func:`soft_assignments` beside them.
 
     Args:
-        labeller: gives the labels.
+        features: f_sh (N, D).
+        labels: of the same images.
+        previous: not used.
         temperature: see :func:`soft_assignments`.
     """
-
-    def __init__(
-        self, labeller: Callable[..., PseudoLabels], temperature: float = 0.1
-    ) -> None:
-        self.labeller = labeller
-        self.temperature = temperature
-
-    def __call__(
-        self,
-        features: np.ndarray,
-        cameras: np.ndarray | None,
-        previous: PseudoLabels | None,
-        generator: np.random.Generator,
-    ) -> PseudoLabels:
-        """Labels (N,) of images whose features are (N, D)."""
-        found = self.labeller(features, cameras, previous, generator)
-        soft = soft_assignments(features, found, self.temperature)
-        return found._replace(soft=soft)
-
-    def figures(self) -> dict[str, Any]:
-        """What the labeller inside has to tell of its last call."""
-        return getattr(self.labeller, 'figures', dict)()
+    soft = soft_assignments(features, labels, temperature)
+    return labels._replace(soft=soft)
 
 
 def assignment_term(

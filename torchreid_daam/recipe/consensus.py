@@ -1,8 +1,5 @@
 """Weights by the agreement of two successive clusterings."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from torchreid_daam.pseudo_labels import PseudoLabels
@@ -42,34 +39,21 @@ def agreement_weights(labels: np.ndarray, previous: np.ndarray) -> np.ndarray:
     return np.where(used, both / np.maximum(either, 1), 0).astype(np.float32)
 
 
-class AgreementLabeller:
-    """A labeller's labels, each weighted by :func:`agreement_weights`.
+def weighed_by_agreement(
+    features: np.ndarray, labels: PseudoLabels, previous: PseudoLabels | None
+) -> PseudoLabels:
+    """Labels, each weighted by :func:`agreement_weights`.
 
     In the first round, with nothing to agree with, every weight is 1. Config
     key ``pseudo_labels.sample_weights: agreement``.
 
     Args:
-        labeller: gives the labels.
+        features: not used.
+        labels: of N images.
+        previous: of the same images, the round before.
     """
-
-    def __init__(self, labeller: Callable[..., PseudoLabels]) -> None:
-        self.labeller = labeller
-
-    def __call__(
-        self,
-        features: np.ndarray,
-        cameras: np.ndarray | None,
-        previous: PseudoLabels | None,
-        generator: np.random.Generator,
-    ) -> PseudoLabels:
-        """Labels (N,) of images whose features are (N, D)."""
-        found = self.labeller(features, cameras, previous, generator)
-        if previous is None:
-            weights = (found.labels >= 0).astype(np.float32)
-        else:
-            weights = agreement_weights(found.labels, previous.labels)
-        return found._replace(weights=weights)
-
-    def figures(self) -> dict[str, Any]:
-        """What the labeller inside has to tell of its last call."""
-        return getattr(self.labeller, 'figures', dict)()
+    if previous is None:
+        weights = (labels.labels >= 0).astype(np.float32)
+    else:
+        weights = agreement_weights(labels.labels, previous.labels)
+    return labels._replace(weights=weights)

@@ -1,6 +1,6 @@
 """What the baselines' training loops share: steps, rates, scores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -33,6 +33,23 @@ def epoch_batches(cfg: CN, num_source: int, num_target: int) -> int:
     full['max'] = max(full.values())
     length = cfg.train.epoch_length
     return full[length] if length in full else int(length)
+
+
+def target_batches(job: Job, method: str, epoch: int) -> Iterable[dict]:
+    """An epoch of the target alone, twice the steps of a joint batch.
+
+    So it has as many images as an epoch of a round.
+
+    Args:
+        job: of the network that the method started from.
+        method: keys the order, with the epoch.
+        epoch: on the flat axis.
+    """
+    domains = job.engine.domains
+    sizes = (len(domains.source.cameras), len(domains.target.cameras))
+    steps = 2 * epoch_batches(job.cfg, *sizes)
+    domains.target.sampler.set_epoch(steps, method, epoch, 'target')
+    return domains.target
 
 
 def round_epochs(

@@ -35,10 +35,10 @@ from yacs.config import CfgNode as CN
 from baselines.loop import (
     adapt_to_target,
     build_optimizer,
-    epoch_batches,
     finish,
     round_epochs,
     score,
+    target_batches,
 )
 from torchreid_daam.job import Job, prepare
 from torchreid_daam.pseudo_labels import PseudoLabels, assign
@@ -120,12 +120,8 @@ def run(cfg: CN) -> dict[str, Any]:
     return finish(job, model)
 
 
-@torch.no_grad()
 def _labels(job: Job, round_: int) -> PseudoLabels:
-    model = job.engine.model.eval()
-    passes = job.engine.domains.target_pass()
-    device = next(model.parameters()).device
-    features = torch.cat([model(x.to(device)).cpu() for x in passes]).numpy()
+    features = job.engine.target_features()
     generator = key_generator(job.cfg.train.seed, 'cluster', round_)
     kmeans = KMeans(
         job.cfg.pseudo_labels.num_clusters,
@@ -145,14 +141,10 @@ def _train(
     optimizer: torch.optim.Optimizer,
     epoch: int,
 ) -> None:
-    domains, seed = job.engine.domains, job.cfg.train.seed
-    sizes = (len(domains.source.cameras), len(domains.target.cameras))
-    # Twice the steps of a joint batch: as many images, of the target alone.
-    steps = 2 * epoch_batches(job.cfg, *sizes)
-    domains.target.sampler.set_epoch(steps, 'pul', epoch, 'target')
-    device = next(classifier.parameters()).device
+    device, seed = job.engine.device, job.cfg.train.seed
+    batches = target_batches(job, 'pul', epoch)
     classifier.train()
-    for step, batch in enumerate(domains.target):
+    for step, batch in enumerate(batches):
         with seeded(key_seed(seed, 'dropout', epoch, step)):
             y = classifier(batch['img'].to(device))
         loss = F.cross_entropy(y, batch['pid'].to(device))
