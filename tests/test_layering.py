@@ -10,6 +10,8 @@ PACKAGE = 'torchreid_daam'
 LEVELS = {
     'attention': 0,
     'losses': 0,
+    'domain_losses': 0,
+    'resnet_tiny': 0,
     'pseudo_labels': 0,
     'guards': 0,
     'batch_norm': 0,
