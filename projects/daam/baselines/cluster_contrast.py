@@ -31,10 +31,10 @@ from yacs.config import CfgNode as CN
 from baselines.loop import (
     adapt_to_target,
     build_optimizer,
-    epoch_batches,
     finish,
     round_epochs,
     score,
+    target_epoch,
 )
 from torchreid_daam.job import Job, prepare
 from torchreid_daam.pseudo_labels import PseudoLabels, unit_rows
@@ -142,16 +142,11 @@ def _train(
     optimizer: torch.optim.Optimizer,
     epoch: int,
 ) -> None:
-    domains, seed = job.engine.domains, job.cfg.train.seed
-    sizes = (len(domains.source.cameras), len(domains.target.cameras))
-    # Twice the steps of a joint batch: as many images, of the target alone.
-    steps = 2 * epoch_batches(job.cfg, *sizes)
-    domains.target.sampler.set_epoch(
-        steps, 'cluster_contrast', epoch, 'target'
-    )
+    seed = job.cfg.train.seed
+    batches = target_epoch(job, 'cluster_contrast', epoch)
     device = job.engine.device
     embedding.train()
-    for step, batch in enumerate(domains.target):
+    for step, batch in enumerate(batches):
         pids = batch['pid'].to(device)
         with seeded(key_seed(seed, 'step', epoch, step)):
             v = embedding(batch['img'].to(device))

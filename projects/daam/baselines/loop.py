@@ -14,6 +14,7 @@ from torchreid_daam.config.kwargs import (
     optimizer_kwargs,
     restart_kwargs,
 )
+from torchreid_daam.data.paired import DomainLoader
 from torchreid_daam.evaluation.engine import BN_BATCH, TEST_OPTIONS
 from torchreid_daam.job import Job
 from torchreid_daam.optim import restart_factor
@@ -54,6 +55,23 @@ def round_epochs(
         for group, rate in zip(groups, base, strict=True):
             group['lr'] = rate * factor
         yield epoch
+
+
+def target_epoch(job: Job, name: str, epoch: int) -> DomainLoader:
+    """Batches of the target alone, for one epoch of a round.
+
+    Twice the steps of a joint batch, so they hold as many images.
+
+    Args:
+        job: whose engine reads the images; labels are set.
+        name: of the method, for the order of images.
+        epoch: on the flat axis.
+    """
+    domains = job.engine.domains
+    sizes = (len(domains.source.cameras), len(domains.target.cameras))
+    steps = 2 * epoch_batches(job.cfg, *sizes)
+    domains.target.sampler.set_epoch(steps, name, epoch, 'target')
+    return domains.target
 
 
 def build_optimizer(model: nn.Module, cfg: CN) -> torch.optim.Optimizer:

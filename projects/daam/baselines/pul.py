@@ -35,10 +35,10 @@ from yacs.config import CfgNode as CN
 from baselines.loop import (
     adapt_to_target,
     build_optimizer,
-    epoch_batches,
     finish,
     round_epochs,
     score,
+    target_epoch,
 )
 from torchreid_daam.job import Job, prepare
 from torchreid_daam.pseudo_labels import PseudoLabels, assign
@@ -145,14 +145,10 @@ def _train(
     optimizer: torch.optim.Optimizer,
     epoch: int,
 ) -> None:
-    domains, seed = job.engine.domains, job.cfg.train.seed
-    sizes = (len(domains.source.cameras), len(domains.target.cameras))
-    # Twice the steps of a joint batch: as many images, of the target alone.
-    steps = 2 * epoch_batches(job.cfg, *sizes)
-    domains.target.sampler.set_epoch(steps, 'pul', epoch, 'target')
+    seed = job.cfg.train.seed
     device = next(classifier.parameters()).device
     classifier.train()
-    for step, batch in enumerate(domains.target):
+    for step, batch in enumerate(target_epoch(job, 'pul', epoch)):
         with seeded(key_seed(seed, 'dropout', epoch, step)):
             y = classifier(batch['img'].to(device))
         loss = F.cross_entropy(y, batch['pid'].to(device))
