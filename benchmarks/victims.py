@@ -62,7 +62,7 @@ class Kill(NamedTuple):
 
 def phase_of_step(engine: ImageDAAMEngine) -> str:
     """What a training step belongs to."""
-    early = engine.epoch < engine.pretrain_epoch
+    early = engine.epoch < engine.epochs.pretrain_epoch
     return 'pretraining' if early else 'round'
 
 

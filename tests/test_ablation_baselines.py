@@ -12,7 +12,8 @@ from baselines.loop import round_epochs
 from tables import jobs
 from tables.rows import PLAIN, Row
 from tiny import tiny_config
-from torchreid_daam import adapt, backbones, job
+from torchreid_daam import adapt, job
+from torchreid_daam.resnet_tiny import ResNetTiny
 
 
 def test_pul_selects_by_hand():
@@ -103,7 +104,7 @@ def test_no_gradient_into_the_memory():
 
 @pytest.fixture
 def network():
-    backbone = backbones.ResNetTiny(3)
+    backbone = ResNetTiny(3)
     return arn.ARN(backbone, 5, (32, 16), seed=1)
 
 

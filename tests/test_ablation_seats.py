@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from tables.seats import (
-    ConstantWeights,
+    Reweighted,
     SeparateBatchesEngine,
-    ShuffledWeights,
     TrueLabels,
+    constant,
     seats,
+    shuffled,
     true_pids,
 )
 from tiny import tiny_config
@@ -38,7 +39,7 @@ def call(labeller, seed=0):
 
 
 def test_shuffled_weights_keep_labels_and_values():
-    results = [call(ShuffledWeights(Fixed()), seed) for seed in range(20)]
+    results = [call(Reweighted(Fixed(), shuffled), seed) for seed in range(20)]
     for found in results:
         assert found.labels.tolist() == [0, 1, -1, 1, 0]
         assert found.weights[2] == 0
@@ -49,7 +50,7 @@ def test_shuffled_weights_keep_labels_and_values():
 
 
 def test_constant_weights_have_the_mean():
-    found = call(ConstantWeights(Fixed()))
+    found = call(Reweighted(Fixed(), constant))
     assert found.weights == pytest.approx([0.25, 0.25, 0, 0.25, 0.25])
     assert found.weights.dtype == np.float32
 

@@ -15,12 +15,7 @@ import torchreid
 import torchvision
 
 from torchreid_daam import build_daam
-from torchreid_daam.backbones import (
-    ResNetTiny,
-    build_backbone,
-    resnet_tiny,
-    wrappable,
-)
+from torchreid_daam.backbones import build_backbone, wrappable
 from torchreid_daam.delivery.figures import attention_overlays
 from torchreid_daam.delivery.looking import attention_weights
 from torchreid_daam.errors import InputError
@@ -155,29 +150,6 @@ def test_the_probe_moves_no_statistics():
     for name, buffer in backbone.named_buffers():
         wanted = 1 if name.endswith('running_var') else 0
         assert (buffer == wanted).all(), name
-
-
-# resnet_tiny
-
-
-def test_resnet_tiny_is_the_designs():
-    net = resnet_tiny(7, 'triplet', pretrained=False)
-    parameters = sum(p.numel() for p in net.parameters())
-    assert 300_000 < parameters < 450_000
-    x = torch.randn(2, 3, 64, 32)
-    y, v = net(x)
-    assert y.shape == (2, 7) and v.shape == (2, 128)
-    assert net.featuremaps(x).shape == (2, 128, 8, 4)
-    assert net.eval()(x).shape == (2, 128)
-    assert resnet_tiny(7)(x).shape == (2, 7)
-    with pytest.raises(KeyError, match='Unsupported loss: daam'):
-        ResNetTiny(7, 'daam')
-
-
-def test_resnet_tiny_has_no_imagenet_weights(caplog):
-    caplog.set_level('INFO', 'torchreid_daam')
-    build_backbone('resnet_tiny', pretrained=True)
-    assert 'no ImageNet weights' in caplog.text
 
 
 # Stride

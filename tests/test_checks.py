@@ -10,6 +10,7 @@ import torchreid_daam
 from command import arguments
 from layouts import DUKE, MARKET, market_name, write_duke, write_market
 from torchreid_daam.cli import adapt_main
+from torchreid_daam.resnet_tiny import resnet_tiny
 
 WEB_PAGE = '<!DOCTYPE html>\n<html><body>404</body></html>\n'
 TRAIN = 'bounding_box_train'
@@ -448,7 +449,7 @@ def test_weights_of_another_backbone(root, tmp_path, refused):
 @pytest.mark.parametrize('epochs', (0, 1))
 def test_plain_weights_are_no_model(epochs, root, tmp_path, refused):
     path = tmp_path / 'plain.pt'
-    torch.save(torchreid_daam.backbones.resnet_tiny(5).state_dict(), path)
+    torch.save(resnet_tiny(5).state_dict(), path)
     line = refused(
         *(root, 'model.load_weights', path, 'train.pretrain_epoch', epochs)
     )
@@ -458,7 +459,7 @@ def test_plain_weights_are_no_model(epochs, root, tmp_path, refused):
 
 def test_backbone_weights_need_pretraining(root, tmp_path, refused):
     path = tmp_path / 'plain.pt'
-    torch.save(torchreid_daam.backbones.resnet_tiny(5).state_dict(), path)
+    torch.save(resnet_tiny(5).state_dict(), path)
     line = refused(
         *(root, 'model.backbone_weights', path, 'train.pretrain_epoch', 0)
     )
@@ -468,7 +469,7 @@ def test_backbone_weights_need_pretraining(root, tmp_path, refused):
 
 def test_backbone_weights_of_another_backbone(root, tmp_path, refused):
     path = tmp_path / 'plain.pt'
-    state = torchreid_daam.backbones.resnet_tiny(5).state_dict()
+    state = resnet_tiny(5).state_dict()
     del state['layer3.0.conv1.weight']
     torch.save(state, path)
     line = refused(root, 'model.backbone_weights', path)

@@ -4,14 +4,13 @@ import inspect
 
 import pytest
 import torchreid
-import yaml
 
 from torchreid_daam import DAAM, DAAMLoss, ImageDAAMEngine
 from torchreid_daam.config import (
     check_values,
-    config_hash,
     flatten,
     get_default_config,
+    identity,
     kwargs,
     merge_file,
     merge_options,
@@ -147,7 +146,8 @@ def test_the_defaults_are_allowed():
 
 def test_the_tables_name_keys_that_exist():
     flat = flatten(get_default_config())
-    for table in (values.CHOICES, values.LOWEST, values.SILENT_KEYS):
+    tables = (values.CHOICES, values.LOWEST, identity.RESUME_KEYS)
+    for table in tables:
         assert set(table) <= set(flat)
 
 
@@ -360,60 +360,6 @@ def test_allowed_edges(key, text):
     check_values(cfg)
 
 
-# The hash
-
-
-def hash_with(*options):
-    cfg = get_default_config()
-    merge_options(cfg, options)
-    return config_hash(cfg)
-
-
-@pytest.mark.parametrize(
-    'key',
-    """
-    data.save_dir data.root data.workers model.resume train.print_freq
-    use_gpu test.eval_freq test.evaluate test.visrank
-    """.split(),
-)
-def test_the_hash_ignores(key):
-    other = {bool: 'True', int: '7', str: 'cpu'}
-    kind = type(flatten(get_default_config())[key])
-    assert hash_with(key, other[kind]) == hash_with()
-
-
-def test_the_hash_changes_with_every_other_key():
-    cfg = get_default_config()
-    changes = {bool: lambda v: not v, str: lambda v: v + 'x'}
-    changes |= {list: lambda v: v + (v[:1] or ['x'])}
-    default, seen = config_hash(cfg), set()
-    keys = set(flatten(cfg)) - set(values.SILENT_KEYS) - {'train.max_epoch'}
-    for key in sorted(keys):
-        changed = get_default_config()
-        *path, name = key.split('.')
-        node = changed
-        for part in path:
-            node = node[part]
-        change = changes.get(type(node[name]), lambda v: v + 1)
-        node[name] = change(node[name])
-        seen.add(config_hash(changed))
-    assert len(seen) == len(keys) and default not in seen
-
-
-def test_the_hash_and_max_epoch():
-    # Derived with daam; a stock engine's own key.
-    assert hash_with('train.max_epoch', '5') == hash_with()
-    stock = ('loss.name', 'softmax', 'train.max_epoch')
-    assert hash_with(*stock, '5') != hash_with(*stock, '6')
-
-
-def test_the_hash_does_not_know_the_default_from_its_value():
-    assert hash_with('train.lr', '1e-3', 'train.rounds', '7') == hash_with()
-    one = hash_with('train.lr', '2', 'train.rounds', '3')
-    assert one == hash_with('train.rounds', '3', 'train.lr', '2.0')
-    assert len(one) == 16 and int(one, 16) >= 0
-
-
 # Handing on
 
 
@@ -510,42 +456,3 @@ def test_each_default_has_a_comment(repo):
             if 'CN()' in line or line.endswith('['):
                 continue
             assert '  # ' in line, line
-
-
-def test_torchreids_own_yaml(tmp_path):
-    """The keys of its im_r50_softmax_256x128_amsgrad.yaml."""
-    settings = {
-        'model': {'name': 'resnet50_daam', 'pretrained': True},
-        'data': {
-            'type': 'image',
-            'sources': ['market1501'],
-            'targets': ['market1501'],
-            'height': 256,
-            'width': 128,
-            'combineall': False,
-            'transforms': ['random_flip'],
-            'save_dir': 'log/resnet50',
-        },
-        'loss': {'name': 'softmax', 'softmax': {'label_smooth': True}},
-        'train': {
-            'optim': 'amsgrad',
-            'lr': 0.0003,
-            'max_epoch': 60,
-            'batch_size': 32,
-            'fixbase_epoch': 5,
-            'open_layers': ['classifier_s'],
-            'lr_scheduler': 'single_step',
-            'stepsize': [20],
-        },
-        'test': {
-            'batch_size': 100,
-            'dist_metric': 'euclidean',
-            'normalize_feature': False,
-            'evaluate': False,
-            'eval_freq': -1,
-            'rerank': False,
-        },
-    }
-    flat = from_yaml(tmp_path, yaml.safe_dump(settings))
-    assert flat['train.optim'] == 'amsgrad'
-    assert flat['train.lr'] == 0.0003

@@ -508,7 +508,7 @@ def test_torchreids_yaml_is_accepted(published, root):
     cfg.data.root = str(root)
     check_config(cfg)
     assert cfg.train.max_epoch == 60
-    assert cfg.train.optim == 'amsgrad'
+    assert cfg.train.optim == 'amsgrad' and cfg.train.lr == 0.0003
     assert cfg.loss.name == 'softmax'
     assert cfg.model.name == 'resnet50_daam'
 

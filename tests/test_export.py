@@ -17,8 +17,7 @@ from PIL import Image
 import torchreid_daam
 from layouts import write_duke, write_market
 from tiny import tiny_config
-from torchreid_daam import build_daam, load_model
-from torchreid_daam import export_run as exported_run
+from torchreid_daam import build_daam, export_material, load_model
 from torchreid_daam.batch_norm import adapt_batch_norm
 from torchreid_daam.cli import export_main, main
 from torchreid_daam.data.seeded import SeededImages
@@ -34,7 +33,8 @@ from torchreid_daam.delivery.graph import (
 from torchreid_daam.delivery.naming import file_name
 from torchreid_daam.delivery.proof import Material, Options
 from torchreid_daam.errors import InputError
-from torchreid_daam.export_run import parsed_size, spread
+from torchreid_daam.export_material import spread
+from torchreid_daam.export_run import parsed_size
 from torchreid_daam.runs.calibration import write_calibration
 from torchreid_daam.runs.checkpoint import save_checkpoint
 
@@ -593,7 +593,7 @@ def read_by(run, command, tmp_path, monkeypatch, *args):
             seen.append([item.path for item in items])
             super().__init__(items, transform)
 
-    monkeypatch.setattr(exported_run, 'SeededImages', Watched)
+    monkeypatch.setattr(export_material, 'SeededImages', Watched)
     output = ('--output', tmp_path / 'out', '--no-map', *args)
     code, _, err = command(run, *output)
     assert code == 0, err
@@ -859,7 +859,8 @@ def test_what_needs_no_image_is_told_before_any_is_read(
     def reads(cfg):
         raise AssertionError('the data is read')
 
-    monkeypatch.setattr(exported_run, '_datamanager', reads)
+    target = 'torchreid_daam.export_material._datamanager'
+    monkeypatch.setattr(target, reads)
     assert args[1] in refused(run, *args)
 
 

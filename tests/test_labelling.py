@@ -59,13 +59,13 @@ def features():
     return np.random.default_rng(0).normal(size=(IMAGES, DIM))
 
 
-def make(root, labeller=drawn, **options):
-    return Labelling(make_domains(root), labeller, SEED, **options)
+def make(root, labeller=drawn, model='model', **options):
+    return Labelling(model, make_domains(root), labeller, SEED, **options)
 
 
 def begin(labelling, round_, features, root, writer=None):
     folder = RunFolder(root / 'log', root)
-    labelling.begin(round_, features, 'model', 9, folder, writer)
+    labelling.begin(round_, features, 9, folder, writer)
     return folder
 
 
@@ -125,10 +125,10 @@ def test_rounds_end_where_labels_agree(tmp_path, features, bound):
 def test_the_head_starts_anew(tmp_path, head_init):
     model = build_daam('resnet_tiny', 2, 5, pretrained=False, embed_dim=DIM)
     features = np.random.default_rng(1).normal(size=(IMAGES, DIM))
-    labelling = make(tmp_path, head_init=head_init)
+    labelling = make(tmp_path, model=model, head_init=head_init)
     begin(labelling, 1, features, tmp_path)
     head = model.classifier_t.weight
-    labelling.start_head(model, features)
+    labelling.start_head(features)
     assert model.classifier_t.weight is head
     assert head.shape == (CLUSTERS, DIM)
     if head_init == 'random':

@@ -145,7 +145,7 @@ class ImageDAAMEngine(EvaluatingEngine):
             model, optimizer, terms, epochs, seed, guard, averager
         )
         self.labelling = Labelling(
-            domains, labeller, seed, observer, stop_agreement, head_init
+            model, domains, labeller, seed, observer, stop_agreement, head_init
         )
         self.selector = selector or Selector()
         self.keeper = Keeper(
@@ -153,11 +153,6 @@ class ImageDAAMEngine(EvaluatingEngine):
             epochs,
             self._round_score,
         )
-
-    @property
-    def pretrain_epoch(self) -> int:
-        """Epochs on the source alone."""
-        return self.epochs.pretrain_epoch
 
     # The run, on torchreid's loop
 
@@ -233,18 +228,13 @@ class ImageDAAMEngine(EvaluatingEngine):
         features = self.target_features()
         with self.averaged():
             self.labelling.begin(
-                round_,
-                features,
-                self.model,
-                self.epoch,
-                self.folder,
-                self.writer,
+                round_, features, self.epoch, self.folder, self.writer
             )
         self._restart(features)
 
     def _restart(self, features: np.ndarray) -> None:
         """A round starts with a new head and no momentum."""
-        self.labelling.start_head(self.model, features)
+        self.labelling.start_head(features)
         self.step.restart()
 
     # One step

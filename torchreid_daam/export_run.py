@@ -1,37 +1,25 @@
 """The export command: a run or checkpoint, its images, its names."""
 
-import contextlib
-import io
 import os
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
-import torchvision.transforms as T
 from yacs.config import CfgNode as CN
 
-from torchreid_daam.config import get_default_config, merge_file
-from torchreid_daam.data.domains import scored_tests
-from torchreid_daam.data.seeded import Item, SeededImages
-from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.delivery.export import Exported, export, ready
-from torchreid_daam.delivery.features import image_transform
 from torchreid_daam.delivery.graph import Size
-from torchreid_daam.delivery.parity import BATCHES
-from torchreid_daam.delivery.precision import CALIBRATION_IMAGES
-from torchreid_daam.delivery.proof import Material, Options
-from torchreid_daam.delivery.ranking import TestSet
+from torchreid_daam.delivery.proof import Options
 from torchreid_daam.errors import InputError
+from torchreid_daam.export_material import gathered
 from torchreid_daam.loading import load_model
+from torchreid_daam.run_data import settings_of
 from torchreid_daam.runs.calibration import read_calibration
 from torchreid_daam.runs.checkpoint import checkpoint_file
 from torchreid_daam.runs.files import sha256
 
 SIDES = (8, 2048)
-# Data sets that don't lie below data.root.
-OWN_FOLDERS = {'source_folder', 'target_folder'}
 
 
 class Wish(NamedTuple):
@@ -79,7 +67,7 @@ def export_run(wish: Wish) -> Exported:
         )
     folder = wish.output or (run or checkpoint.parent) / 'export'
     ready(model.backbone_name, folder, options)  # before images are read
-    material, data = _material(cfg, options, wish.no_map)
+    material, data = gathered(cfg, options, wish.no_map)
     facts = {
         'run': options.run,
         'checkpoint': {
@@ -125,11 +113,8 @@ def parsed_size(key: str, text: str) -> Size | None:
 
 def _settings(run: Path, root: str) -> CN:
     """The run's settings, as far as its data is concerned."""
-    cfg = get_default_config()
-    merge_file(cfg, str(run / 'config.yaml'))
-    cfg.use_gpu, cfg.data.workers = False, 0
+    cfg = settings_of(run)
     cfg.data.root = os.path.expanduser(root or cfg.data.root)
-    cfg.sampler.train_sampler = cfg.sampler.train_sampler_t = 'RandomSampler'
     # A stock engine's run reads no training images of its target.
     apart = not set(cfg.data.sources) & set(cfg.data.targets)
     cfg.data.load_train_targets = apart
@@ -172,102 +157,3 @@ def _run_name(checkpoint: Path, run: Path | None) -> str:
     if checkpoint.name == 'selected.pth':
         return run.name
     return f'{run.name}-{checkpoint.stem}'
-
-
-def _material(
-    cfg: CN | None, options: Options, no_map: bool
-) -> tuple[Material, dict[str, Any]]:
-    """Images for the proof, and what the metadata says about the data."""
-    if cfg is None:
-        note = (
-            "no settings of a run beside the checkpoint; ImageNet's mean and "
-            'standard deviation are assumed'
-        )
-        return Material(), {'read': False, 'note': note}
-    about: dict[str, Any] = {
-        'sources': list(cfg.data.sources),
-        'targets': list(cfg.data.targets),
-        'read': False,
-    }
-    manager, reason = _datamanager(cfg)
-    if manager is None:
-        return Material(), {**about, 'note': reason}
-    transform = _transform(options)
-    images, calibration = _training_images(
-        manager, transform, options.precision == 'int8'
-    )
-    tests = [] if no_map else _tests(cfg, manager, transform)
-    about['read'] = True
-    about['mAP_by'] = cfg.test.dist_metric
-    return Material(images, calibration, tests), about
-
-
-def _datamanager(cfg: CN) -> tuple[Any, str]:
-    named = {*cfg.data.sources, *cfg.data.targets}
-    if named - OWN_FOLDERS and not os.path.isdir(cfg.data.root):
-        # Embedded data would be drawn there, into a place nobody chose.
-        return None, 'data.root is no folder; --root says where the data is'
-    try:
-        # torchreid prints what it loads.
-        with contextlib.redirect_stdout(io.StringIO()):
-            return build_datamanager(cfg), ''
-    except (InputError, OSError) as error:
-        return None, f'the data can not be read: {error}'
-
-
-def _transform(options: Options) -> T.Compose:
-    """As torchreid prepares test images, at the incoming size."""
-    return image_transform(*options.incoming, options.mean, options.std)
-
-
-def _training_images(
-    manager: Any, transform: T.Compose, calibrates: bool
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Some of the target's training images: to prove, and to calibrate on.
-
-    Both are spread over its files, and no image is of both unless there are
-    very few.
-    """
-    # Where the source is the target there is one list of training images.
-    loader = manager.train_loader_t
-    if loader is None:
-        loader = manager.train_loader
-    paths = sorted({entry[0] for entry in loader.dataset.data})
-    proof = spread(paths, max(BATCHES))
-    rest = sorted(set(paths) - set(proof))
-    enough = rest if len(rest) >= len(proof) else paths
-    calibration = spread(enough, CALIBRATION_IMAGES) if calibrates else []
-
-    def read(chosen: list[str]) -> np.ndarray | None:
-        images = SeededImages([Item(p, -1, 0) for p in chosen], transform)
-        found = []
-        for i in range(len(images)):
-            # A training with data.on_bad_image skip leaves out such ones.
-            with contextlib.suppress(InputError):
-                found.append(images[i]['img'].numpy())
-        return np.stack(found) if found else None
-
-    return read(proof), read(calibration)
-
-
-def spread(items: list[str], number: int) -> list[str]:
-    """At most so many, at even steps from the first to the last."""
-    steps = np.linspace(0, len(items) - 1, min(number, len(items)))
-    return [items[round(i)] for i in steps]
-
-
-def _tests(cfg: CN, manager: Any, transform: T.Compose) -> list[TestSet]:
-    def part(data):
-        return SeededImages([Item(*entry[:4]) for entry in data], transform)
-
-    return [
-        TestSet(
-            name,
-            part(splits['query']),
-            part(splits['gallery']),
-            cfg.test.dist_metric,
-            cfg.test.normalize_feature,
-            min(cfg.test.batch_size, 64),
-        )
-        for name, splits in scored_tests(manager).items()
-    ]

@@ -31,6 +31,7 @@ class Labelling:
     """Labels the target's training images when a round begins.
 
     Args:
+        model: with the K-way head; the observer looks at it.
         domains: whose target gets the labels.
         labeller: the engine's seat, ``(features, cameras, previous,
             generator) -> PseudoLabels``.
@@ -47,6 +48,7 @@ class Labelling:
 
     def __init__(
         self,
+        model: nn.Module,
         domains: Domains,
         labeller: Callable[..., PseudoLabels],
         seed: int,
@@ -54,6 +56,7 @@ class Labelling:
         stop_agreement: float = 0.0,
         head_init: str = 'random',
     ) -> None:
+        self.model = model
         self.domains = domains
         self.labeller = labeller
         self.seed = seed
@@ -68,7 +71,6 @@ class Labelling:
         self,
         round_: int,
         features: np.ndarray,
-        model: nn.Module,
         epoch: int,
         folder: RunFolder,
         writer: Any,
@@ -78,7 +80,6 @@ class Labelling:
         Args:
             round_: its number, from 1.
             features: f_sh (N, D) of the target's training images.
-            model: that they come from, for the observer.
             epoch: epochs trained so far.
             folder: gets labels and figures.
             writer: TensorBoard's; gets the observer's numbers.
@@ -96,7 +97,7 @@ class Labelling:
             figures = round_figures(labels, previous)
         else:
             figures = self.observer(
-                round_, model, self.domains, features, labels, previous
+                round_, self.model, self.domains, features, labels, previous
             )
             for name, value in figures.items():
                 if isinstance(value, int | float):
@@ -123,18 +124,17 @@ class Labelling:
             labels.labels, labels.weights, labels.soft
         )
 
-    def start_head(self, model: nn.Module, features: np.ndarray) -> None:
+    def start_head(self, features: np.ndarray) -> None:
         """The K-way head begins its round anew.
 
         Args:
-            model: has the head.
             features: (N, D); with ``centers`` the head's first answers are
                 the nearest cluster means of them.
         """
         centers = None
         if self.head_init == 'centers':
             centers = torch.as_tensor(self.labels.means(features))
-        unwrapped(model).set_num_clusters(
+        unwrapped(self.model).set_num_clusters(
             len(self.labels.centers),
             key_seed(self.seed, 'head', self.round),
             centers,

@@ -11,13 +11,14 @@ from typing import Any
 
 import torchreid
 
-from torchreid_daam.backbones import resnet_tiny, wrappable
+from torchreid_daam.backbones import wrappable
 from torchreid_daam.data.folder import NoSource, SourceFolder, TargetFolder
 from torchreid_daam.data.reading import read_image
 from torchreid_daam.data.synthetic import SyntheticSource, SyntheticTarget
 from torchreid_daam.engine import ImageDAAMEngine
 from torchreid_daam.losses import WeightedCrossEntropyLoss
 from torchreid_daam.model import build_daam
+from torchreid_daam.resnet_tiny import resnet_tiny
 
 SUFFIX = '_daam'
 

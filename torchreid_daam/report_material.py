@@ -1,7 +1,5 @@
 """What a report shows beside a run's records: its data and its models."""
 
-import contextlib
-import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,10 +10,8 @@ import torch
 from PIL import Image
 from yacs.config import CfgNode as CN
 
-from torchreid_daam.config import get_default_config, merge_file
 from torchreid_daam.config.kwargs import transform_kwargs
 from torchreid_daam.data.reading import read_image
-from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.delivery.features import image_transform
 from torchreid_daam.delivery.looking import embeddings
 from torchreid_daam.delivery.records import last_labels
@@ -23,6 +19,7 @@ from torchreid_daam.errors import InputError
 from torchreid_daam.loading import load_model
 from torchreid_daam.model import DAAM
 from torchreid_daam.randomness import key_generator
+from torchreid_daam.run_data import has_root, quiet_datamanager, settings_of
 from torchreid_daam.runs.labels import LabelledFiles
 
 # Pixels of an image on the page, which bounds the page's size.
@@ -181,28 +178,19 @@ class Material:
     def _settings(self) -> CN:
         if not (self.run / 'config.yaml').is_file():
             raise InputError('config.yaml: not there')
-        cfg = get_default_config()
-        merge_file(cfg, str(self.run / 'config.yaml'))
-        cfg.use_gpu, cfg.data.workers = False, 0
+        cfg = settings_of(self.run)
         cfg.data.load_train_targets = cfg.loss.name == 'daam'
-        cfg.sampler.train_sampler = 'RandomSampler'
-        cfg.sampler.train_sampler_t = 'RandomSampler'
         return cfg
 
     def _data(self) -> Any:
         cfg = self.cfg.clone()
         cfg.data.root = self.data_root
-        names = {*cfg.data.sources, *cfg.data.targets}
-        own = names <= {'source_folder', 'target_folder'}
-        if not own and not os.path.isdir(cfg.data.root):
-            # Embedded data would be drawn there, where nobody chose it.
+        if not has_root(cfg):
             raise InputError(
                 f'data.root={cfg.data.root}: no folder; --root says where '
                 'the data is'
             )
-        # torchreid prints what it loads.
-        with contextlib.redirect_stdout(io.StringIO()):
-            return build_datamanager(cfg)
+        return quiet_datamanager(cfg)
 
     def _source_model(self) -> DAAM:
         if self.before:

@@ -7,6 +7,7 @@ import torch
 from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
+from torchreid_daam.checks.adaptation import check_daam
 from torchreid_daam.config import check_values
 from torchreid_daam.config.kwargs import OWN_SAMPLERS
 from torchreid_daam.errors import InputError
@@ -47,7 +48,7 @@ def check_config(cfg: CN) -> None:
                 f'test.{key}=True: only together with test.evaluate True'
             )
     if cfg.loss.name == 'daam':
-        _check_daam(cfg)
+        check_daam(cfg)
     else:
         _check_stock(cfg)
 
@@ -107,132 +108,6 @@ def _check_dataset(cfg: CN, key: str, name: str) -> None:
         )
 
 
-def _check_daam(cfg: CN) -> None:
-    if not cfg.model.name.endswith(registry.SUFFIX):
-        raise InputError(
-            f'model.name={cfg.model.name}: loss.name daam needs a '
-            f'*{registry.SUFFIX} model, such as resnet50_daam'
-        )
-    if cfg.data.k_tfm != 1:
-        raise InputError(
-            f'data.k_tfm={cfg.data.k_tfm}: allowed with loss.name daam is 1'
-        )
-    for key in ('transforms', 'pretrain_transforms'):
-        if 'random_patch' in [name.lower() for name in cfg.data[key]]:
-            raise InputError(
-                f'data.{key}=random_patch: not with loss.name daam, its pool '
-                'of patches makes results depend on the workers'
-            )
-    named = [*cfg.data.transforms, *cfg.data.pretrain_transforms]
-    if cfg.data.color_jitter and 'color_jitter' not in map(str.lower, named):
-        raise InputError(
-            f'data.color_jitter={cfg.data.color_jitter}: has no effect; '
-            'data.transforms or data.pretrain_transforms has to name '
-            'color_jitter'
-        )
-    _check_samplers(cfg)
-    labels = cfg.pseudo_labels
-    if labels.cluster_search != 'rule' and labels.num_clusters:
-        raise InputError(
-            f'pseudo_labels.cluster_search={labels.cluster_search}: needs '
-            f'pseudo_labels.num_clusters=0, which is {labels.num_clusters}'
-        )
-    both = set(cfg.data.sources) & set(cfg.data.targets)
-    if both:
-        raise InputError(
-            f'data.targets={sorted(both)[0]}: also in data.sources; source '
-            'and target have to differ with loss.name daam'
-        )
-    derived = derived_max_epoch(cfg)
-    if cfg.train.max_epoch not in (0, derived):
-        raise InputError(
-            f'train.max_epoch={cfg.train.max_epoch}: with loss.name daam it '
-            f'is pretrain_epoch + rounds * round_epoch = {derived}; leave it '
-            'at 0'
-        )
-    given = cfg.model.load_weights or cfg.model.resume
-    if cfg.train.pretrain_epoch == 0 and not given:
-        if cfg.model.backbone_weights:
-            raise InputError(
-                f'model.backbone_weights={cfg.model.backbone_weights}: plain '
-                'backbone weights need train.pretrain_epoch > 0; only a '
-                '*_daam checkpoint in model.load_weights can do without'
-            )
-        raise InputError(
-            'train.pretrain_epoch=0: needs a *_daam checkpoint in '
-            'model.load_weights, else 1 or more'
-        )
-    if cfg.test.evaluate and not given:
-        raise InputError(
-            'test.evaluate=True: needs a checkpoint in model.load_weights or '
-            'model.resume'
-        )
-    if cfg.train.start_epoch:
-        raise InputError(
-            f'train.start_epoch={cfg.train.start_epoch}: 0 expected with '
-            'loss.name daam; model.resume goes on with a run'
-        )
-    weights = cfg.loss.daam
-    if cfg.train.rounds and not (
-        weights.weight_reid_s or weights.weight_reid_t
-    ):
-        raise InputError(
-            'loss.daam.weight_reid_s=0 and weight_reid_t=0: one of them has '
-            'to be more, there is nothing to learn otherwise'
-        )
-    centers = cfg.pseudo_labels.head_init == 'centers'
-    if cfg.test.feature != 'embedding' and centers:
-        raise InputError(
-            f'test.feature={cfg.test.feature}: the K-way head sees f_sh and '
-            'can not start at centres of others; pseudo_labels.head_init '
-            'random'
-        )
-    if cfg.train.source_free_from:
-        _check_source_free(cfg)
-    if weights.weight_soft and not cfg.train.ema_decay:
-        raise InputError(
-            f'loss.daam.weight_soft={weights.weight_soft}: needs '
-            'train.ema_decay above 0, whose model gives the answers'
-        )
-    if cfg.train.pretrain_epoch and not cfg.loss.daam.weight_reid_s:
-        raise InputError(
-            'loss.daam.weight_reid_s=0: nothing to pretrain with; '
-            'train.pretrain_epoch has to be 0 then'
-        )
-
-
-def _check_source_free(cfg: CN) -> None:
-    told = f'train.source_free_from={cfg.train.source_free_from}'
-    if cfg.train.epoch_length == 'source':
-        raise InputError(
-            f'{told}: without a source train.epoch_length=source has no '
-            'length; max, target or a number'
-        )
-    if not cfg.loss.daam.weight_reid_t:
-        raise InputError(
-            f'{told}: needs loss.daam.weight_reid_t above 0, what else there '
-            'is learns from the source'
-        )
-
-
-def _check_samplers(cfg: CN) -> None:
-    name, batch = cfg.sampler.train_sampler_t, cfg.train.batch_size
-    if name not in ('RandomSampler', 'PseudoIdentitySampler'):
-        raise InputError(
-            f'sampler.train_sampler_t={name}: allowed with loss.name daam is '
-            'RandomSampler or PseudoIdentitySampler; others look at true '
-            'identities or file order of the target'
-        )
-    for key in ('train_sampler', 'train_sampler_t'):
-        own = cfg.sampler[key] in OWN_SAMPLERS
-        if own and batch % cfg.sampler.num_instances:
-            raise InputError(
-                f'sampler.num_instances={cfg.sampler.num_instances}: '
-                f'train.batch_size={batch} is no multiple of it, which '
-                f'sampler.{key}={cfg.sampler[key]} needs'
-            )
-
-
 def _check_stock(cfg: CN) -> None:
     if cfg.data.pretrain_transforms:
         raise InputError(
@@ -279,8 +154,3 @@ def _check_stock(cfg: CN) -> None:
             f'train.fixbase_epoch={cfg.train.fixbase_epoch}: 0 expected where '
             'loss.triplet.weight_x is 0, the classifier is not trained'
         )
-
-
-def derived_max_epoch(cfg: CN) -> int:
-    """Epochs of Algorithm 1 on the flat axis."""
-    return cfg.train.pretrain_epoch + cfg.train.rounds * cfg.train.round_epoch

@@ -1,14 +1,10 @@
-"""What each setting may be, and which settings can move a result."""
-
-import hashlib
-import json
+"""What each setting may be."""
 
 from yacs.config import CfgNode as CN
 
 from torchreid_daam.attention import GATES, INITS
 from torchreid_daam.config.folders import check_folders
 from torchreid_daam.config.reading import flatten
-from torchreid_daam.config.tree import get_default_config
 from torchreid_daam.data.paired import check_epoch_length
 from torchreid_daam.errors import InputError
 from torchreid_daam.losses import (
@@ -131,38 +127,6 @@ SHARES = (
     'adam.beta1',
     'adam.beta2',
 )
-# Keys that can't move a number of results.json.
-SILENT_KEYS = (
-    'report',
-    'data.save_dir',
-    'data.root',
-    'data.workers',
-    'data.cache',
-    'data.load_train_targets',
-    'use_gpu',
-    'model.resume',
-    'train.print_freq',
-    'train.checkpoint_minutes',
-    'train.keep_last',
-    'pseudo_labels.max_memory_gb',
-    'test.eval_freq',
-    'test.start_eval',
-    'test.evaluate',
-    'test.visrank',
-    'test.visrank_topk',
-    'test.ranks',
-)
-# Keys that a resumed run may have other values of.
-RESUME_KEYS = (
-    *SILENT_KEYS,
-    'device',
-    'train.rounds',
-    'train.max_epoch',
-    'train.on_nan',
-    'train.max_nan',
-    'pseudo_labels.min_clusters',
-    'pseudo_labels.max_share',
-)
 
 
 def check_values(cfg: CN) -> None:
@@ -238,18 +202,3 @@ def _check_transforms(cfg: CN) -> None:
             f'data.color_jitter={jitter}: [] or four numbers expected, '
             'brightness, contrast, saturation of 0 to 1, hue of 0 to 0.5'
         )
-
-
-def config_hash(cfg: CN) -> str:
-    """Digest of the settings that differ from their default and matter."""
-    default = flatten(get_default_config())
-    silent = set(SILENT_KEYS)
-    if cfg.loss.name == 'daam':
-        silent.add('train.max_epoch')  # derived from others
-    moved = {
-        key: value
-        for key, value in flatten(cfg).items()
-        if key not in silent and value != default[key]
-    }
-    text = json.dumps(moved, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

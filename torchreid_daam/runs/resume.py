@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torchreid_daam.config.values import RESUME_KEYS
+from torchreid_daam.config.identity import RESUME_KEYS
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.checkpoint import (
     FORMAT,

@@ -10,7 +10,7 @@ from yacs.config import CfgNode as CN
 
 from tables.rows import Row, embedded
 from torchreid_daam.config import flatten, get_default_config, merge_options
-from torchreid_daam.config.values import SILENT_KEYS
+from torchreid_daam.config.identity import SILENT_KEYS
 from torchreid_daam.errors import InputError
 
 FORMAT = 1

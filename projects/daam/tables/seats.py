@@ -13,40 +13,41 @@ from torchreid_daam.engine import ImageDAAMEngine
 from torchreid_daam.pseudo_labels import KMeansLabeller, PseudoLabels
 
 
-class ShuffledWeights:
-    """A labeller's labels; its weights dealt to other images at random.
+class Reweighted:
+    """A labeller's labels with other weights.
 
     Args:
         labeller: gives labels and weights.
+        change: ``(weights, generator) -> weights`` of the images that have a
+            label: :func:`shuffled` or :func:`constant`.
     """
 
-    def __init__(self, labeller: Callable[..., PseudoLabels]) -> None:
+    def __init__(
+        self, labeller: Callable[..., PseudoLabels], change: Callable
+    ) -> None:
         self.labeller = labeller
+        self.change = change
 
     def __call__(self, features, cameras, previous, generator):
         found = self.labeller(features, cameras, previous, generator)
-        weights = found.weights.copy()
+        weights = np.zeros_like(found.weights)
         used = np.flatnonzero(found.labels >= 0)
-        weights[used] = weights[generator.permutation(used)]
+        weights[used] = self.change(found.weights[used], generator)
         return found._replace(weights=weights)
 
 
-class ConstantWeights:
-    """A labeller's labels; each weight is the mean of its weights.
+def shuffled(
+    weights: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """The same weights (N,), dealt to other images at random."""
+    return weights[generator.permutation(len(weights))]
 
-    Args:
-        labeller: gives labels and weights.
-    """
 
-    def __init__(self, labeller: Callable[..., PseudoLabels]) -> None:
-        self.labeller = labeller
-
-    def __call__(self, features, cameras, previous, generator):
-        found = self.labeller(features, cameras, previous, generator)
-        used = found.labels >= 0
-        mean = found.weights[used].mean(dtype=np.float64)
-        weights = np.where(used, mean, 0).astype(np.float32)
-        return found._replace(weights=weights)
+def constant(
+    weights: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """The mean of the weights (N,), for each image."""
+    return np.full_like(weights, weights.mean(dtype=np.float64))
 
 
 class TrueLabels:
@@ -131,8 +132,8 @@ def seats(name: str) -> dict[str, Any]:
         return KMeansLabeller(**{**kwargs, 'num_clusters': clusters})
 
     build = {
-        'shuffled': lambda cfg, _: ShuffledWeights(kmeans(cfg)),
-        'constant': lambda cfg, _: ConstantWeights(kmeans(cfg)),
+        'shuffled': lambda cfg, _: Reweighted(kmeans(cfg), shuffled),
+        'constant': lambda cfg, _: Reweighted(kmeans(cfg), constant),
         'oracle': lambda _, datamanager: TrueLabels(true_pids(datamanager)),
         'clusters': lambda cfg, _: kmeans(cfg, float(factor)),
     }[kind]
