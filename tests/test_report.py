@@ -379,6 +379,8 @@ def test_runs_side_by_side(finished, run, tmp_path):
         found = Page(report_run(wish).read_text(encoding='utf-8'))
     titles = re.findall(r'<figcaption>t-SNE, (.*?)</figcaption>', found.text)
     assert titles == ['before', 'labelled (supervised)', 'log', 'run']
+    notes = [found.part(f'{name}: attention') for name in ('log', 'run')]
+    assert all('4 images drawn at random. Warmer' in note for note in notes)
     scores = found.part('Scores')
     assert '>log</th>' in scores and '<p>run: results.json: not' in scores
     assert '>loss.name</th>' in found.part('Settings that differ')

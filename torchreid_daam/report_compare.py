@@ -24,7 +24,9 @@ def compare(materials: Sequence[Material]) -> list[Section]:
     for number, (name, material) in enumerate(
         zip(names, materials, strict=True), 1
     ):
-        made = section(f'{name}: attention', overlays(material))
+        # The same images where runs have the same target; few, since there
+        # may be many runs.
+        made = section(f'{name}: attention', overlays(material, extreme=0))
         for picture in made.pictures:
             picture.name = f'{number}-{picture.name}'
         parts.append(made)

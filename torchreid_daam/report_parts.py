@@ -20,8 +20,16 @@ SCANNED, FAIR, EXTREME = 300, 4, 2
 CLUSTERS, MEMBERS, LEAST = 3, 9, 3
 
 
-def overlays(material: Material) -> Callable[[Section], None]:
-    """DSH and DSP weights on the target's training images (Fig. 7)."""
+def overlays(
+    material: Material, extreme: int = EXTREME
+) -> Callable[[Section], None]:
+    """DSH and DSP weights on the target's training images (Fig. 7).
+
+    Args:
+        material: of the run.
+        extreme: images with the least and with the most weight on DSH, so
+            many each, beside those at random.
+    """
 
     def fill(part: Section) -> None:
         data = sorted(d[0] for d in material.target)
@@ -29,15 +37,20 @@ def overlays(material: Material) -> Callable[[Section], None]:
         paths, weights = _weights(material, paths)
         mean = weights['DSH'].mean(axis=(1, 2))
         order = np.argsort(mean, kind='stable')
-        few = min(EXTREME, len(paths))
+        few = min(extreme, len(paths))
         fair = sample(len(paths), FAIR, 'fair')
-        chosen = [*fair, *order[:few], *order[-few:]]
+        chosen = [*fair, *order[:few], *order[len(order) - few :]]
         titles = ['at random'] * len(fair) + ['least DSH'] * few
         titles += ['most DSH'] * few
+        ends = (
+            f', and of {len(paths)} those with the least and the most weight '
+            'on the shared part'
+            if few
+            else ''
+        )
         part.notes.append(
-            f'{len(fair)} images drawn at random, and of {len(paths)} those '
-            'with the least and the most weight on the shared part. Warmer '
-            'is greater; the bars have the numbers.'
+            f'{len(fair)} images drawn at random{ends}. Warmer is greater; '
+            'the bars have the numbers.'
         )
         part.pictures.append(
             Picture(

@@ -146,6 +146,10 @@ def write(
     write_text(page, render(title, sections))
     for part in sections:
         for picture in part.pictures:
+            if not picture.shown:
+                picture.figure.draw_without_rendering()
+            # Where things are is known by now; it is worked out once.
+            picture.figure.set_layout_engine('none')
             save(picture.figure, folder / 'report' / picture.name)
             if writer is not None:
                 tag = f'{part.title}/{picture.name}'
