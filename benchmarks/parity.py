@@ -44,8 +44,8 @@ from torchreid_daam.randomness import key_generator
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = REPOSITORY / 'projects' / 'daam' / 'configs' / 'synthetic.yaml'
 BACKBONES = (
-    *('resnet18:1', 'resnet18:2', 'resnet50:1', 'resnet50:2'),
-    *('resnet50_ibn_a:1', 'resnet50_ibn_a:2'),
+    *('resnet18:1', 'resnet18', 'resnet50:1', 'resnet50'),
+    *('resnet50_ibn_a:1', 'resnet50_ibn_a'),
     *('osnet_x1_0', 'osnet_x0_25', 'mobilenetv2_x1_0'),
 )
 FORMATS = (
