@@ -207,6 +207,8 @@ def test_the_graph_is_what_a_tracker_reads():
         {'attention': 'none', 'dsp_branch': False},
         {'attention': 'independent', 'gate': 'harmonious'},
         {'gate': 'literal', 'embed_dim': 6},
+        {'feature': 'pre_relu'},
+        {'feature': 'pooled'},
     ],
 )
 def test_a_file_answers_as_its_model(format_, options):
@@ -270,11 +272,11 @@ def trained(backbone, last_stride, size, steps=40):
     ('backbone', 'last_stride'),
     [
         ('resnet18', 1),
-        ('resnet18', 2),
+        ('resnet18', 0),
         ('resnet50', 1),
-        ('resnet50', 2),
+        ('resnet50', 0),
         ('resnet50_ibn_a', 1),
-        ('resnet50_ibn_a', 2),
+        ('resnet50_ibn_a', 0),
         ('osnet_x0_25', 0),
         ('osnet_x1_0', 0),
         ('mobilenetv2_x1_0', 0),
