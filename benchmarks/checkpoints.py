@@ -18,19 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from demo import CONFIG
 from step import daam_step
 
 from torchreid_daam import build_daam, cli
 from torchreid_daam.runs import history
 from torchreid_daam.runs.checkpoint import training_state
 
-CONFIG = (
-    Path(__file__).resolve().parents[1]
-    / 'projects'
-    / 'daam'
-    / 'configs'
-    / 'synthetic.yaml'
-)
 # Images of Market-1501's training set; 32 of each domain are a step.
 STEPS = 12936 // 32
 

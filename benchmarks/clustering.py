@@ -11,11 +11,11 @@ memory of the process peaks over what it was before the call. Above
 """
 
 import argparse
-import statistics
+from functools import partial
 
 import numpy as np
 import torch
-from measuring import measured, where
+from measuring import compared, in_turn, where
 from sklearn.cluster import DBSCAN
 
 from torchreid_daam.recipe.dbscan import DBSCANLabeller
@@ -110,11 +110,10 @@ def measure(images: int, repeats: int, with_dense: bool) -> None:
     """Prints the lines of one number of images."""
     features = drawn(images)
     forms = {'ours': ours} | ({'dense': dense} if with_dense else {})
-    results = {name: [] for name in forms}
-    for repeat in range(repeats):
-        for name in list(forms)[:: -1 if repeat % 2 else 1]:
-            call = forms[name]
-            results[name].append(measured(lambda call=call: call(features)))
+    results = in_turn(
+        {name: partial(call, features) for name, call in forms.items()},
+        repeats,
+    )
     labels = results['ours'][0].value
     print(
         f'{images} images x {SIZE}: {labels.max() + 1} clusters, '
@@ -123,15 +122,8 @@ def measure(images: int, repeats: int, with_dense: bool) -> None:
     )
     for name, runs in results.items():
         same = all(np.array_equal(run.value, labels) for run in runs)
-        ratios = sorted(
-            run.seconds / own.seconds
-            for run, own in zip(runs, results['ours'], strict=True)
-        )
         print(
-            f'{name:6s} {statistics.median(r.seconds for r in runs):7.2f} s  '
-            f'{max(r.peak for r in runs):7.1f} MB  '
-            f'{statistics.median(ratios):5.1f} times ours '
-            f'({ratios[0]:.1f} to {ratios[-1]:.1f})  '
+            f'{name:6s} {compared(runs, results["ours"])}  '
             f'{"equal labels" if same else "OTHER LABELS"}',
             flush=True,
         )

@@ -10,13 +10,12 @@ peaks over what it was before the call.
 """
 
 import argparse
-import functools
-import statistics
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torchreid
-from measuring import measured, where
+from measuring import compared, in_turn, where
 
 from torchreid_daam.evaluation.ranks import evaluate_rank
 
@@ -53,10 +52,10 @@ def evaluators() -> dict[str, Callable]:
     theirs = torchreid.metrics.evaluate_rank
     found = {
         'ours': evaluate_rank,
-        'torchreid, Python': functools.partial(theirs, use_cython=False),
+        'torchreid, Python': partial(theirs, use_cython=False),
     }
     if torchreid.metrics.rank.IS_CYTHON_AVAI:
-        found['torchreid, Cython'] = functools.partial(theirs, use_cython=True)
+        found['torchreid, Cython'] = partial(theirs, use_cython=True)
     return found
 
 
@@ -69,13 +68,10 @@ def main() -> None:
     print(where())
     print(f'{queries} queries x {gallery} gallery images, in turn')
     case, chosen = drawn(args.size), evaluators()
-    results = {name: [] for name in chosen}
-    for repeat in range(args.repeats):
-        names = list(chosen)
-        for name in names[::-1] if repeat % 2 else names:
-            results[name].append(
-                measured(functools.partial(chosen[name], *case))
-            )
+    results = in_turn(
+        {name: partial(call, *case) for name, call in chosen.items()},
+        args.repeats,
+    )
     if 'torchreid, Cython' not in chosen:
         print('torchreid, Cython: not in this build of torchreid')
     reference = results['torchreid, Python'][0].value
@@ -84,15 +80,8 @@ def main() -> None:
         equal = (
             cmc.tobytes() == reference[0].tobytes() and mean_ap == reference[1]
         )
-        ratios = sorted(
-            run.seconds / ours.seconds
-            for run, ours in zip(runs, results['ours'], strict=True)
-        )
         print(
-            f'{name:18s} {statistics.median(r.seconds for r in runs):7.2f} s  '
-            f'{max(r.peak for r in runs):7.1f} MB  '
-            f'{statistics.median(ratios):6.1f} times ours '
-            f'({ratios[0]:.1f} to {ratios[-1]:.1f})  '
+            f'{name:18s} {compared(runs, results["ours"])}  '
             f'{"same bits" if equal else "OTHER BITS"}'
         )
 

@@ -1,4 +1,4 @@
-"""Seconds and memory of a call, and where it was measured."""
+"""Seconds and memory of calls that do the same, and where it was."""
 
 import gc
 import importlib.metadata
@@ -6,9 +6,10 @@ import math
 import os
 import platform
 import re
+import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,33 @@ def measured(call: Callable[[], Any]) -> Measured:
     value = call()
     seconds = time.perf_counter() - start
     return Measured(value, seconds, _status('VmHWM') - before)
+
+
+def in_turn(
+    calls: Mapping[str, Callable[[], Any]], repeats: int
+) -> dict[str, list[Measured]]:
+    """Runs the calls one after the other, each second time backwards.
+
+    So a machine that is busy for a while is so for all of them.
+    """
+    results: dict[str, list[Measured]] = {name: [] for name in calls}
+    for repeat in range(repeats):
+        for name in list(calls)[:: -1 if repeat % 2 else 1]:
+            results[name].append(measured(calls[name]))
+    return results
+
+
+def compared(runs: list[Measured], ours: list[Measured]) -> str:
+    """Median seconds, MB, and the ratio to ours, repeat by repeat."""
+    ratios = sorted(
+        run.seconds / own.seconds for run, own in zip(runs, ours, strict=True)
+    )
+    return (
+        f'{statistics.median(run.seconds for run in runs):7.2f} s  '
+        f'{max(run.peak for run in runs):7.1f} MB  '
+        f'{statistics.median(ratios):6.1f} times ours '
+        f'({ratios[0]:.1f} to {ratios[-1]:.1f})'
+    )
 
 
 def _reset_peak() -> float:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from demo import CONFIG
 
 from torchreid_daam import ImageDAAMEngine, cli
 from torchreid_daam.evaluation.engine import EvaluatingEngine
@@ -19,13 +20,6 @@ from torchreid_daam.guards import GuardedLabeller
 from torchreid_daam.runs.files import write_json
 from torchreid_daam.runs.history import CheckpointHistory
 
-CONFIG = (
-    Path(__file__).resolve().parents[1]
-    / 'projects'
-    / 'daam'
-    / 'configs'
-    / 'synthetic.yaml'
-)
 # Every phase in some seconds; a checkpoint after each epoch.
 SHORT = {
     'data.synthetic.pair': 'tiny',
