@@ -143,7 +143,7 @@ class Campaign:
         began, _, _ = select.select([reading], [], [], TIMEOUT)
         began = bool(began) and bool(os.read(reading, 1))
         time.sleep(kill.share * self.times[kill.phase][kill.call])
-        os.kill(victim.pid, signal.SIGKILL)
+        victim.kill()  # SIGKILL, where it has not ended by itself
         victim.join(TIMEOUT)
         killed = victim.exitcode == -signal.SIGKILL
         # The other end may be open still, in loading processes.

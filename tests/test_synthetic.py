@@ -429,6 +429,7 @@ def test_every_knob_moves_the_pictures_or_their_number():
     written = {'jpeg_quality', 'height', 'width'}
     counts = {name for name in asdict(SMALL) if 'ids' in name}
     counts |= {'cameras', 'cameras_per_id', 'images_per_camera'}
+    counts |= {'train_cameras', 'image_spread'}
     named = {field.name for field in fields(DomainKnobs)}
     assert named == set(changes) | written | counts
     # A band does nothing without a share, and a share without a band.
