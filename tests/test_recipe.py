@@ -7,7 +7,7 @@ from torchvision.transforms import ColorJitter, ToTensor
 
 from tiny import tiny_config
 from torchreid_daam import ImageDAAMEngine
-from torchreid_daam.config import merge_options
+from torchreid_daam.config import merge_file, merge_options
 from torchreid_daam.data.seeded import SeededImages
 from torchreid_daam.job import prepare
 from torchreid_daam.loading import load_model
@@ -249,3 +249,36 @@ def test_another_feature_is_clustered_tested_and_kept(folder):
     assert model(torch.zeros(1, 3, 32, 16)).shape == (1, 128)
     with np.load(cfg.save_dir / 'pseudo_labels/round-1.npz') as arrays:
         assert arrays['centers'].shape[1] == 128
+
+
+# All of it
+
+
+def test_the_preset_on_the_smallest_pair(folder, repo):
+    cfg = tiny_config(folder)
+    merge_file(cfg, str(repo / 'projects/daam/configs/synthetic-plus.yaml'))
+    cfg.data.root, cfg.data.save_dir = (
+        str(folder / 'data'),
+        str(folder / 'all'),
+    )
+    small = {
+        'data.synthetic.pair': 'tiny',
+        'train.pretrain_epoch': 4,
+        'train.pretrain_stepsize': [],
+        'train.rounds': 2,
+        'train.round_epoch': 2,
+        'train.epoch_length': 2,
+        'train.stepsize': [],
+        'train.batch_size': 16,
+        # For 87 images of twelve people.
+        'pseudo_labels.k1': 6,
+        'pseudo_labels.k2': 2,
+        'pseudo_labels.min_samples': 2,
+        'pseudo_labels.eps': 0.5,
+    }
+    merge_options(cfg, [str(w) for pair in small.items() for w in pair])
+    rows = adapt(cfg)['rows']
+    assert [row['stage'] for row in rows] == [
+        *('direct', 'round', 'round', 'final')
+    ]
+    assert rows[0]['mAP'] != rows[-1]['mAP']
