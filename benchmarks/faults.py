@@ -51,7 +51,9 @@ from victims import (
 )
 
 import torchreid_daam
+from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import write_json
+from torchreid_daam.runs.lock import owned
 
 TIMEOUT = 300
 # Runs that are killed at most until one is killed inside its call.
@@ -191,6 +193,19 @@ def main() -> int:
     args.kills = max(args.kills, args.per_phase * len(PHASES))
     torch.set_num_threads(1)
     out = args.out or Path(tempfile.mkdtemp(prefix='faults-'))
+    try:
+        with owned(out, '--out'):
+            fine = carry_out(out, args)
+    except InputError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    if not args.out:
+        shutil.rmtree(out)
+    return 0 if fine else 1
+
+
+def carry_out(out: Path, args: argparse.Namespace) -> bool:
+    """The campaign, and whether all went well."""
     start = time.monotonic()
     campaign = Campaign(out, terms_of(args))
     kills = campaign.plan(args.kills, args.per_phase)
@@ -206,14 +221,11 @@ def main() -> int:
         outcomes = list(pool.map(campaign.outcomes, range(len(kills)), kills))
     report(campaign.times, kills, outcomes)
     print(f'\n{time.monotonic() - start:.0f} s')
-    if not args.out:
-        shutil.rmtree(out)
-    fine = all(
+    return all(
         tries[-1].inside
         and all(t.equal and not t.unreadable and not t.orphans for t in tries)
         for tries in outcomes
     )
-    return 0 if fine else 1
 
 
 def report(

@@ -1,6 +1,7 @@
 """benchmarks/faults.py: where a kill fell, and its short form."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from command import REPO, environment
+from torchreid_daam.runs.lock import owned
 
 CALL = 0.5  # seconds that the benchmark believes the call to take
 
@@ -58,6 +60,25 @@ def test_a_kill_behind_its_call_is_known(
         os.kill(int((tmp_path / 'pid').read_text()), 0)
 
 
+def test_a_run_that_ended_before_its_kill(
+    faults, campaign, tmp_path, monkeypatch
+):
+    """Its number may be another process's by then: nothing is sent."""
+    rest = time.sleep
+
+    def sleep(seconds):
+        rest(seconds)
+        multiprocessing.active_children()  # takes leave of what has ended
+
+    monkeypatch.setattr(time, 'sleep', sleep)
+    monkeypatch.setattr(
+        faults, 'told_run', lambda *args: os.write(args[-1], b'()') * 0
+    )
+    kill = faults.Kill('clustering', 0, 1.0, 0)
+    outcome = campaign.strike(tmp_path / 'run', kill)
+    assert outcome == faults.Outcome(False, False, True, [], 0)
+
+
 def test_another_run_is_killed_where_one_missed(
     faults, campaign, monkeypatch, tmp_path
 ):
@@ -79,6 +100,18 @@ def test_a_campaign_goes_on_as_the_same_one(faults, tmp_path):
     (tmp_path / 'campaign.json').write_text(json.dumps({'seed': 1}))
     with pytest.raises(SystemExit, match='of other terms'):
         faults.Campaign(tmp_path, {'seed': 2})
+
+
+def test_two_campaigns_do_not_share_a_folder(
+    faults, tmp_path, monkeypatch, capsys
+):
+    """They would remove each other's runs and call them unequal."""
+    monkeypatch.setattr(sys, 'argv', ['faults.py', '--out', str(tmp_path)])
+    with owned(tmp_path, 'first'):
+        monkeypatch.setattr('torchreid_daam.runs.lock.A_MOMENT', 0.1)
+        assert faults.main() == 2
+    told = f'error: --out={tmp_path}: process {os.getpid()} is writing there'
+    assert capsys.readouterr().err.startswith(told)
 
 
 @pytest.mark.slow
