@@ -1,8 +1,10 @@
 """What a training step of DAAM costs against its bare backbone.
 
-The reference is the same backbone on the same batch: ``featuremaps``, a sum,
-backward, the same optimiser. Both are timed in turn in one process; the
-figure is the median of the repeats' ratios.
+Ours is the step of the engine: joining the two domains' batches, keys, all
+terms of Eq. 12, the look at the loss and its gradients. The reference is the
+same backbone on the same batch: ``featuremaps``, a sum, backward, the same
+optimiser. Both are timed in turn in one process; the figure is the median of
+the repeats' ratios.
 
     python benchmarks/step.py [--batch 64] [--repeats 5] [--steps 1]
 """
@@ -17,34 +19,30 @@ from collections.abc import Callable
 import torch
 
 from torchreid_daam import DAAMLoss, build_daam
+from torchreid_daam.epochs import Epochs
+from torchreid_daam.step import Step
 
 HEIGHT, WIDTH = 256, 128
 IDENTITIES, CLUSTERS = 751, 650
 
 
 def daam_step(backbone: str, images: torch.Tensor) -> Callable[[], None]:
-    """A step of Eq. 12 on a joint batch, all terms on."""
+    """The engine's step on a joint batch, all terms of Eq. 12 on."""
     model = build_daam(
         backbone, IDENTITIES, CLUSTERS, pretrained=False, seed=0
     ).to(images.device)
-    optimizer = _optimizer(model)
-    terms = DAAMLoss()
-    device, half = images.device, len(images) // 2
-    batch = {
-        'is_source': torch.tensor([True, False] * half, device=device),
-        'pid_s': torch.arange(half, device=device),
-        'pid_t': torch.arange(half, device=device),
-        'weight_t': torch.full((half,), 0.4, device=device),
-        'progress': 0.5,
+    train = Step(model, _optimizer(model), DAAMLoss(), Epochs(0, 1, 1), 0)
+    half = len(images) // 2
+    shared = {'pid': torch.arange(half), 'impath': [''] * half}
+    data = {
+        'source': {'img': images[::2].contiguous(), **shared},
+        'target': {
+            'img': images[1::2].contiguous(),
+            'weight': torch.full((half,), 0.4),
+            **shared,
+        },
     }
-
-    def step() -> None:
-        loss = terms.total(terms(model(images), batch))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
+    return lambda: train(data, lambda imgs, _: model(imgs), 0, 0, 1)
 
 
 def bare_step(backbone: str, images: torch.Tensor) -> Callable[[], None]:

@@ -125,6 +125,16 @@ WRONG = {
     ),
     'max_epoch': ('train.max_epoch 60', 'max_epoch=60', '= 2;'),
     'stock max_epoch': ('loss.name softmax', 'train.max_epoch=0', 'softmax'),
+    'stock start_epoch': (
+        'loss.name softmax train.max_epoch 2 train.start_epoch 5',
+        'train.start_epoch=5',
+        'less than train.max_epoch=2',
+    ),
+    'a source that is none': (
+        'data.sources no_source',
+        'no_source',
+        'data.sources []',
+    ),
     'k_tfm': ('data.k_tfm 2', 'data.k_tfm=2', 'is 1'),
     'random_patch': (
         'data.transforms random_patch',

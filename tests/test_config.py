@@ -17,7 +17,9 @@ from torchreid_daam.config import (
     values,
 )
 from torchreid_daam.errors import InputError
+from torchreid_daam.evaluation import ranks
 from torchreid_daam.guards import GuardedLabeller, StepGuard
+from torchreid_daam.model import FEATURES
 from torchreid_daam.optim import build_restart_scheduler, restart_factor
 from torchreid_daam.pseudo_labels import KMeansLabeller
 from torchreid_daam.runs.history import CheckpointHistory
@@ -295,6 +297,19 @@ def test_a_missing_file(tmp_path):
 
 
 # Values
+
+
+def test_a_run_has_a_folder():
+    cfg = get_default_config()
+    cfg.data.save_dir = ''
+    with pytest.raises(InputError, match='data.save_dir=: a folder'):
+        check_values(cfg)
+
+
+def test_choices_that_lie_above_the_settings():
+    # config imports nothing of a higher level.
+    assert values.CHOICES['test.evaluator'] == ranks.EVALUATORS
+    assert values.CHOICES['test.feature'] == tuple(FEATURES)
 
 
 @pytest.mark.parametrize('key', values.CHOICES)

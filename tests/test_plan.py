@@ -44,7 +44,26 @@ def test_an_epoch_of_rounds_leaves_that_of_pretraining_alone(cfg):
 
 def test_without_rounds(cfg):
     cfg.train.rounds = 0
+    # More than there are images; none is clustered.
+    cfg.pseudo_labels.num_clusters = 1000
     assert 'adaptation steps: 0\n' in describe_plan(cfg)
+
+
+def test_dbscan_finds_its_own_number_of_clusters(cfg):
+    cfg.pseudo_labels.method = 'dbscan'
+    assert 'clusters: as many as are found\n' in describe_plan(cfg)
+
+
+def test_clustering_costs_by_method(cfg):
+    cfg.pseudo_labels.num_clusters = 10
+    dim = cfg.model.daam.embed_dim
+    seconds, memory = plan._clustering(cfg, 20)
+    assert seconds == pytest.approx(20 * 10 * dim * plan.KMEANS_SECONDS)
+    assert memory == 0
+    cfg.pseudo_labels.method = 'dbscan'
+    seconds, memory = plan._clustering(cfg, 20)
+    assert seconds == pytest.approx(20 * 20 * dim * plan.DBSCAN_SECONDS)
+    assert memory > 0
 
 
 def test_a_test(cfg, tmp_path):

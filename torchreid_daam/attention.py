@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from torchreid_daam.errors import check_choice
 
+ATTENTIONS = ('residual', 'independent', 'none')
 GATES = ('sigmoid', 'relu_sigmoid', 'literal', 'harmonious')
 INITS = ('neutral', 'random')
 

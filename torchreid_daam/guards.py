@@ -71,7 +71,7 @@ class StepGuard:
         """
         gradients = nn.utils.clip_grad_norm_(
             [p for g in optimizer.param_groups for p in g['params']], math.inf
-        )  # the norm alone: nothing is longer than that
+        )  # the norm alone, finite gradients times 1: torch 2.5 has no other
         values = {**values, 'gradients': gradients}
         finite = torch.isfinite(torch.stack(list(values.values())).detach())
         record = (finite, tuple(values), where, tuple(paths))

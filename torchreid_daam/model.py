@@ -10,7 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from torchreid_daam.attention import GATES, DomainAdaptiveAttention, split
+from torchreid_daam.attention import (
+    ATTENTIONS,
+    GATES,
+    DomainAdaptiveAttention,
+    split,
+)
 from torchreid_daam.backbones import build_backbone
 from torchreid_daam.errors import check_choice
 from torchreid_daam.randomness import key_seed, seeded
@@ -21,7 +26,6 @@ from torchreid_daam.record import (
     encode_record,
 )
 
-ATTENTIONS = ('residual', 'independent', 'none')
 LOSSES = ('softmax', 'triplet', 'daam')
 # What an evaluated model gives, and where its shared branch then ends.
 FEATURES = {'embedding': None, 'pre_relu': -1, 'pooled': 2}

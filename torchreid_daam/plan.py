@@ -9,14 +9,16 @@ from yacs.config import CfgNode as CN
 
 from torchreid_daam.cluster_search import candidates
 from torchreid_daam.job import Job, prepare
+from torchreid_daam.recipe.jaccard import predicted_memory
 from torchreid_daam.runs.environment import peak_memory
 
 PROBE_STEPS = 3
 # Of one core, measured: ranks for a query and a gallery image, by
-# test.evaluator, and k-means for an image, a cluster and a dimension, all
-# iterations.
+# test.evaluator; k-means for an image, a cluster and a dimension, all
+# iterations; Jaccard distances and DBSCAN for two images and a dimension.
 RANK_SECONDS = {'chunked': 3e-8, 'torchreid': 0.9e-6}
 KMEANS_SECONDS = 2e-9
+DBSCAN_SECONDS = 5e-10
 # For a query and a gallery image: its distance, and torchreid's sorted copies.
 RANK_BYTES = {'chunked': 4, 'torchreid': 16}
 
@@ -60,11 +62,17 @@ def _daam_lines(job: Job) -> list[str]:
         memory = f'{cost.memory_gb:.1f} GB'
     return [
         *(f'{name}: {count}' for name, count in images.items()),
-        f'clusters: {job.cfg.pseudo_labels.num_clusters or "searched for"}',
+        f'clusters: {_clusters(job.cfg)}',
         *(f'{name}: {count}' for name, count in steps.items()),
         f'estimated time: {duration(cost.seconds)}',
         f'estimated memory: {memory}',
     ]
+
+
+def _clusters(cfg: CN) -> int | str:
+    if cfg.pseudo_labels.method == 'dbscan':
+        return 'as many as are found'
+    return cfg.pseudo_labels.num_clusters or 'searched for'
 
 
 class Cost(NamedTuple):
@@ -110,18 +118,18 @@ def estimate(job: Job) -> Cost:
     passes += (2 * rounds + 1) * target_images
     pairs = sum(query * gallery for query, gallery in tests)
     dim = cfg.model.daam.embed_dim
-    clusters = cfg.pseudo_labels.num_clusters or sum(candidates(target_images))
+    clustering, table_gb = _clustering(cfg, target_images)
     seconds = (
         pretraining * source
         + adaptation * joint
         + passes * per_image
         + (rounds + 2) * pairs * RANK_SECONDS[cfg.test.evaluator]
-        + rounds * target_images * clusters * dim * KMEANS_SECONDS
+        + rounds * clustering
     )
     # Beside what the steps took: features in clustering, in double
     # precision and some copies of them; distances and ranks of a test.
     rank_bytes = RANK_BYTES[cfg.test.evaluator] * pairs
-    held = max(5 * 8 * target_images * dim, rank_bytes)
+    held = max(5 * 8 * target_images * dim, rank_bytes, table_gb * 1e9)
     memory = peak_memory()
     return Cost(
         source_images,
@@ -132,6 +140,16 @@ def estimate(job: Job) -> Cost:
         seconds,
         None if memory is None else memory + held / 1e9,
     )
+
+
+def _clustering(cfg: CN, images: int) -> tuple[float, float]:
+    """Seconds of a round's clustering, and GB of its distances."""
+    dim, labels = cfg.model.daam.embed_dim, cfg.pseudo_labels
+    if labels.method == 'dbscan':
+        memory = predicted_memory(images, dim, labels.k1, labels.k2)
+        return images * images * dim * DBSCAN_SECONDS, memory
+    clusters = labels.num_clusters or sum(candidates(images))
+    return images * clusters * dim * KMEANS_SECONDS, 0.0
 
 
 def _step_seconds(job: Job, loader: Any) -> tuple[float, int]:

@@ -60,8 +60,10 @@ def model_names() -> list[str]:
 
 
 def dataset_names() -> list[str]:
-    """All image data sets that torchreid can load now."""
-    return list(vars(torchreid.data.datasets)['__image_datasets'])
+    """All image data sets that a config can name now."""
+    table = vars(torchreid.data.datasets)['__image_datasets']
+    # It stands in where no source is named, and is none.
+    return [name for name in table if table[name] is not NoSource]
 
 
 def _put(table: dict[str, Any], name: str, value: Any, kind: str) -> None:

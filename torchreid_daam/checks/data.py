@@ -71,8 +71,8 @@ def check_data(
             )
     if cfg.loss.name != 'daam':
         return
-    if not cfg.data.load_train_targets:
-        return
+    if not (cfg.data.load_train_targets and cfg.train.rounds):
+        return  # nothing is clustered
     images = len(datamanager.train_loader_t.dataset)
     clusters = cfg.pseudo_labels.num_clusters
     if clusters > images:
@@ -88,7 +88,7 @@ def check_data(
         )
     labels = cfg.pseudo_labels
     by_number = labels.method != 'dbscan' and labels.cluster_search == 'rule'
-    if by_number and cfg.train.rounds and clusters < labels.min_clusters:
+    if by_number and clusters < labels.min_clusters:
         raise InputError(
             f'pseudo_labels.num_clusters={clusters}: fewer than '
             f'pseudo_labels.min_clusters={labels.min_clusters}, below which '

@@ -140,6 +140,12 @@ def _check_stock(cfg: CN) -> None:
         raise InputError(
             f'train.max_epoch=0: loss.name {cfg.loss.name} needs 1 or more'
         )
+    late = cfg.train.start_epoch >= cfg.train.max_epoch
+    if late and not (cfg.test.evaluate or cfg.model.resume):
+        raise InputError(
+            f'train.start_epoch={cfg.train.start_epoch}: less than '
+            f'train.max_epoch={cfg.train.max_epoch} expected'
+        )
     overlap = set(cfg.data.sources) & set(cfg.data.targets)
     if cfg.data.load_train_targets and overlap:
         raise InputError(

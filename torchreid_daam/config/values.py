@@ -2,7 +2,7 @@
 
 from yacs.config import CfgNode as CN
 
-from torchreid_daam.attention import GATES, INITS
+from torchreid_daam.attention import ATTENTIONS, GATES, INITS
 from torchreid_daam.config.folders import check_folders
 from torchreid_daam.config.reading import flatten
 from torchreid_daam.data.paired import check_epoch_length
@@ -12,11 +12,13 @@ from torchreid_daam.losses import (
     ORTHOGONALITY_FORMS,
     REDUCTIONS,
 )
+from torchreid_daam.pseudo_labels import WEIGHT_SCALES
+from torchreid_daam.recipe.dbscan import OUTLIERS
 
 CHOICES: dict[str, tuple] = {
     'device': ('auto', 'cpu', 'cuda', 'mps'),
     'model.last_stride': (0, 1),
-    'model.daam.attention': ('residual', 'independent', 'none'),
+    'model.daam.attention': ATTENTIONS,
     'model.daam.gate': GATES,
     'model.daam.attention_init': INITS,
     'data.type': ('image',),
@@ -32,9 +34,9 @@ CHOICES: dict[str, tuple] = {
     'loss.daam.domain_loss': DOMAIN_LOSSES,
     'pseudo_labels.cluster_search': ('rule', 'silhouette'),
     'pseudo_labels.method': ('kmeans', 'minibatch', 'dbscan'),
-    'pseudo_labels.outliers': ('drop', 'own'),
+    'pseudo_labels.outliers': OUTLIERS,
     'pseudo_labels.sample_weights': ('confidence', 'agreement', 'none'),
-    'pseudo_labels.weight_scale': ('normalized', 'relative', 'raw'),
+    'pseudo_labels.weight_scale': WEIGHT_SCALES,
     'pseudo_labels.head_init': ('random', 'centers'),
     'sampler.train_sampler': (
         'RandomSampler',
@@ -182,6 +184,8 @@ def check_values(cfg: CN) -> None:
     for key in ('data.targets', 'test.ranks'):
         if not flat[key]:
             raise InputError(f'{key}=[]: at least one is needed')
+    if not cfg.data.save_dir:
+        raise InputError('data.save_dir=: a folder expected')
     check_folders(cfg)
     if any(not 1 <= rank <= 50 for rank in cfg.test.ranks):
         raise InputError(f'test.ranks={cfg.test.ranks}: 1 to 50 each')

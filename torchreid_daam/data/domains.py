@@ -67,7 +67,7 @@ class Domains:
         if not getattr(loader.dataset, 'stand_in', False):
             items = source_items(loader.dataset.data)
             self.source = self._domain(
-                items, orders['source'], seed, 'source', persistent_workers
+                items, orders['source'], seed, persistent_workers
             )
             self.pretraining = PairedLoader(self.source)
             if hasattr(datamanager, 'transform_pretrain'):
@@ -77,7 +77,6 @@ class Domains:
                         items,
                         orders['source'],
                         seed,
-                        'source',
                         persistent_workers,
                         datamanager.transform_pretrain,
                     )
@@ -93,7 +92,6 @@ class Domains:
                 self.target_items,
                 orders['target'],
                 seed,
-                'target',
                 persistent_workers,
             )
             self.adaptation = PairedLoader(
@@ -102,7 +100,7 @@ class Domains:
             self._target_alone = PairedLoader(None, self.target, epoch_length)
 
     def _domain(
-        self, items, order, seed, name, persistent, transform=None
+        self, items, order, seed, persistent, transform=None
     ) -> DomainLoader:
         transform = transform or self.datamanager.transform_tr
         return DomainLoader(
