@@ -187,6 +187,11 @@ def test_a_calibrated_run_shows_its_threshold(finished, run):
         path.write_text(json.dumps(broken))
         (reason,) = page(finished, run).missing
         assert reason.startswith('checkpoints/calibration.json: not as')
+    path.write_text(json.dumps(content))
+    # A longer training puts other weights into the same file.
+    (run / 'checkpoints' / 'selected.pth').write_bytes(b'other weights')
+    missing = page(finished, run).missing
+    assert any('not of the weights in selected.pth' in m for m in missing)
 
 
 def test_a_run_without_checkpoints(finished, run):

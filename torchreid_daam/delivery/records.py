@@ -13,12 +13,12 @@ from tensorboard.backend.event_processing.event_accumulator import (
 
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs import calibration
+from torchreid_daam.runs.checkpoint import checkpoint_file
 from torchreid_daam.runs.labels import LabelledFiles, read_labels
 
 # It tells each file that it has read to its end.
 logging.getLogger('tensorboard').setLevel(logging.WARNING)
 OTHER = ('time', 'data', 'lr')
-CALIBRATION = Path('checkpoints', calibration.CALIBRATION)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -125,11 +125,14 @@ def read_calibration(run: Path) -> dict[str, Any] | None:
     """What ``calibrate`` wrote beside the model; None where it did not.
 
     Raises:
-        InputError: if it is not as this version writes it.
+        InputError: if it is of other weights than the run's model has now,
+            or not as this version writes it.
     """
-    if not (run / CALIBRATION).is_file():
+    model = checkpoint_file(run)
+    path = model.parent / calibration.CALIBRATION
+    if not path.is_file():
         return None
-    found = read_json(run / CALIBRATION)
+    found = read_json(path)
     try:
         used = found[found['basis']]
         low, high = found['interval']
@@ -142,9 +145,14 @@ def read_calibration(run: Path) -> dict[str, Any] | None:
         whole = all(isinstance(number, int | float) for number in numbers)
     except (KeyError, TypeError, ValueError):
         whole = False
+    name = path.relative_to(run).as_posix()
     if not whole:
         raise InputError(
-            f'{CALIBRATION.as_posix()}: not as this version writes it; '
-            'calibrate writes it anew'
+            f'{name}: not as this version writes it; calibrate writes it anew'
+        )
+    if not calibration.belongs(found, model):
+        raise InputError(
+            f'{name}: not of the weights in {model.name}; calibrate writes '
+            'it anew'
         )
     return found

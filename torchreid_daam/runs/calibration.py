@@ -19,6 +19,14 @@ def write_calibration(checkpoint: Path, content: Mapping[str, Any]) -> None:
     write_json(checkpoint.parent / CALIBRATION, {**content, 'checkpoint': of})
 
 
+def belongs(content: Mapping[str, Any], checkpoint: Path) -> bool:
+    """Whether a calibration is of these very weights."""
+    of = content.get('checkpoint')
+    return isinstance(of, dict) and (
+        checkpoint.is_file() and of.get('sha256') == sha256(checkpoint)
+    )
+
+
 def read_calibration(checkpoint: Path) -> dict[str, Any] | None:
     """What :func:`write_calibration` wrote for this very checkpoint.
 
@@ -41,8 +49,7 @@ def read_calibration(checkpoint: Path) -> dict[str, Any] | None:
         raise InputError(
             f'{path}: no threshold in it; calibrate writes the file'
         ) from None
-    of = content.get('checkpoint')
-    if not isinstance(of, dict) or of.get('sha256') != sha256(checkpoint):
+    if not belongs(content, checkpoint):
         logger.warning(
             '%s: not of the weights in %s, left out; calibrate writes it anew',
             path,
