@@ -135,6 +135,21 @@ WRONG = {
         'no_source',
         'data.sources []',
     ),
+    'half precision on a CPU': (
+        'device cpu train.precision fp16',
+        'train.precision=fp16',
+        'fp32, bf16',
+    ),
+    'half precision of a stock engine': (
+        'loss.name softmax train.max_epoch 1 train.precision bf16',
+        'train.precision=bf16',
+        'daam only',
+    ),
+    'compiling for a stock engine': (
+        'loss.name softmax train.max_epoch 1 train.compile True',
+        'train.compile=True',
+        'daam only',
+    ),
     'k_tfm': ('data.k_tfm 2', 'data.k_tfm=2', 'is 1'),
     'random_patch': (
         'data.transforms random_patch',
@@ -278,6 +293,13 @@ WRONG = {
         'osnet_x0_25',
     ),
 }
+
+
+def test_compiling_needs_a_compiler(root, refused, monkeypatch):
+    monkeypatch.setenv('PATH', '')
+    monkeypatch.delenv('CXX', raising=False)
+    line = refused(root, 'train.compile', 'True')
+    assert 'train.compile=True' in line and 'g++' in line
 
 
 @pytest.mark.parametrize('case', WRONG)

@@ -411,7 +411,7 @@ def parameters(*callables):
             parameters(ImageDAAMEngine)
             - {'datamanager', 'model', 'scheduler', 'labeller', 'sampler'}
             - {'sampler_s', 'terms', 'averager', 'persistent_workers'}
-            - {'guard', 'observer', 'selector', 'folder'},
+            - {'guard', 'observer', 'selector', 'folder', 'precision'},
         ),
         ('guard', parameters(StepGuard)),
         (

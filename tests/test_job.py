@@ -1,5 +1,7 @@
 """job.py: from settings to the objects of a run."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -34,6 +36,18 @@ def test_seats_of_your_own(cfg):
     assert job.engine.labelling.labeller.labeller is job.datamanager
     assert seen == [job.cfg.pseudo_labels.num_clusters] != [0]
     assert type(prepare(cfg).engine) is ImageDAAMEngine
+
+
+@pytest.mark.skipif(shutil.which('g++') is None, reason='no g++')
+def test_a_compiled_backbone_gives_the_same_maps(cfg):
+    plain = prepare(cfg).engine.model
+    cfg.train.compile = True
+    model = prepare(cfg).engine.model
+    images = torch.randn(2, 3, 64, 32)
+    f = model.eval().backbone.featuremaps(images)
+    torch.testing.assert_close(f, plain.eval().backbone.featuremaps(images))
+    assert hasattr(model.backbone.featuremaps, '_torchdynamo_orig_callable')
+    assert model.state_dict().keys() == plain.state_dict().keys()
 
 
 def test_channels_last_reaches_the_maps(cfg):

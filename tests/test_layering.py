@@ -14,6 +14,7 @@ LEVELS = {
     'resnet_tiny': 0,
     'pseudo_labels': 0,
     'guards': 0,
+    'precision': 0,
     'batch_norm': 0,
     'epochs': 0,
     'step': 0,

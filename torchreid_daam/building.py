@@ -66,6 +66,10 @@ def placed(cfg: CN, model: nn.Module) -> nn.Module:
     if cfg.train.channels_last:
         # Convolutions hand the layout of their weights on to what follows.
         model = model.to(memory_format=torch.channels_last)
+    if cfg.train.compile:
+        # The map alone: the K-way head behind it changes its size.
+        backbone = model.backbone
+        backbone.featuremaps = torch.compile(backbone.featuremaps)
     if cfg.use_gpu and torch.cuda.device_count() > 1:
         model = nn.DataParallel(model)
     return model

@@ -22,6 +22,7 @@ from torchreid_daam.evaluation.engine import EvaluatingEngine
 from torchreid_daam.evaluation.selection import Selector
 from torchreid_daam.guards import StepGuard
 from torchreid_daam.labelling import Converged, Labelling
+from torchreid_daam.precision import Precision
 from torchreid_daam.pseudo_labels import PseudoLabels
 from torchreid_daam.runs.events import Events
 from torchreid_daam.runs.folder import RunFolder
@@ -59,6 +60,7 @@ class ImageDAAMEngine(EvaluatingEngine):
             ``adapt_bn`` it swaps parameters only, never buffers: BatchNorm
             statistics are estimated while it is applied.
         guard: looks at each step's loss; see ``guards``.
+        precision: how a step computes; see ``precision``.
         epoch_length: ``max``, ``source``, ``target`` or a number.
         stop_agreement: adjusted Rand index between successive labels above
             which rounds end; 0 trains all of them. The paper's "stopping
@@ -104,6 +106,7 @@ class ImageDAAMEngine(EvaluatingEngine):
         sampler_s: Order = random_order,
         averager: Any = None,
         guard: StepGuard | None = None,
+        precision: Precision | None = None,
         epoch_length: str = 'max',
         stop_agreement: float = 0.0,
         adapt_bn: bool = True,
@@ -142,7 +145,7 @@ class ImageDAAMEngine(EvaluatingEngine):
         self.optimizer, self.scheduler = optimizer, scheduler
         self.epochs = epochs = Epochs(pretrain_epoch, rounds, round_epoch)
         self.step = Step(
-            model, optimizer, terms, epochs, seed, guard, averager
+            model, optimizer, terms, epochs, seed, guard, averager, precision
         )
         self.labelling = Labelling(
             model, domains, labeller, seed, observer, stop_agreement, head_init

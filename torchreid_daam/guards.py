@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from torchreid_daam.errors import RunFailed, check_choice
+from torchreid_daam.precision import Precision
 from torchreid_daam.pseudo_labels import PseudoLabels
 
 logger = logging.getLogger('torchreid_daam')
@@ -57,6 +58,7 @@ class StepGuard:
         values: Mapping[str, torch.Tensor],
         where: str,
         paths: Sequence[str],
+        precision: Precision | None = None,
     ) -> None:
         """Steps the optimiser, or not.
 
@@ -65,25 +67,28 @@ class StepGuard:
             values: the loss and its terms, scalars, by name.
             where: which step this is, for the message.
             paths: the images of the batch, for the message.
+            precision: steps the optimiser. One with a scaler leaves steps
+                out by itself, and gradients that overflow are no failure.
 
         Raises:
             RunFailed: naming terms and images.
         """
-        gradients = nn.utils.clip_grad_norm_(
-            [p for g in optimizer.param_groups for p in g['params']], math.inf
-        )  # the norm alone, finite gradients times 1: torch 2.5 has no other
-        values = {**values, 'gradients': gradients}
+        precision = precision or Precision()
+        scaled = precision.scaler is not None
+        if not scaled:
+            values = {**values, 'gradients': _norm(optimizer)}
         finite = torch.isfinite(torch.stack(list(values.values())).detach())
         record = (finite, tuple(values), where, tuple(paths))
         if self._at_once(finite.device, optimizer):
             if finite.all():
-                optimizer.step()
+                precision.step(optimizer)
             else:
                 self._put_back(finite)
                 self._failed(record)
             return
-        optimizer.found_inf = (~finite.all()).float()
-        optimizer.step()
+        if not scaled:
+            optimizer.found_inf = (~finite.all()).float()
+        precision.step(optimizer)
         self._put_back(finite)
         self._ring.append(record)
         if len(self._ring) == self.every:
@@ -132,6 +137,14 @@ class StepGuard:
                 f'{told}; {self.skipped} steps left out, more than '
                 f'train.max_nan={self.limit}; a smaller train.lr may help'
             )
+
+
+def _norm(optimizer: torch.optim.Optimizer) -> torch.Tensor:
+    """Length of all gradients together, a scalar on their device."""
+    # Finite gradients are multiplied by 1: torch 2.5 has no other way.
+    return nn.utils.clip_grad_norm_(
+        [p for g in optimizer.param_groups for p in g['params']], math.inf
+    )
 
 
 def check_weights(model: nn.Module) -> None:

@@ -47,6 +47,7 @@ from torchreid_daam.evaluation.selection import Selector
 from torchreid_daam.guards import GuardedLabeller, StepGuard
 from torchreid_daam.loading import load_weights
 from torchreid_daam.optim import build_restart_scheduler, fused
+from torchreid_daam.precision import Precision
 from torchreid_daam.runs.checkpoint import (
     fitting,
     read_checkpoint,
@@ -159,6 +160,7 @@ def _daam_engine(
         scheduler,
         labeller=guarded,
         guard=StepGuard(**guard_kwargs(cfg)),
+        precision=Precision(cfg.train.precision, cfg.device),
         averager=build_averager(cfg),
         terms=build_terms(cfg, head),
         sampler=target_order(cfg),

@@ -9,6 +9,7 @@ from torch import nn
 from torchreid_daam.data.paired import joint_batch
 from torchreid_daam.epochs import Epochs
 from torchreid_daam.guards import StepGuard
+from torchreid_daam.precision import Precision
 from torchreid_daam.randomness import key_seed, seed_all
 from torchreid_daam.runs.checkpoint import unwrapped
 
@@ -24,6 +25,7 @@ class Step:
         seed: of what a layer draws in a step.
         guard: looks at each step's loss.
         averager: the engine's seat, or None.
+        precision: how it computes; float32 where not given.
 
     Attributes:
         trained: batches until now, in the whole run.
@@ -38,6 +40,7 @@ class Step:
         seed: int,
         guard: StepGuard | None = None,
         averager: Any = None,
+        precision: Precision | None = None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -46,6 +49,7 @@ class Step:
         self.seed = seed
         self.guard = guard or StepGuard()
         self.averager = averager
+        self.precision = precision or Precision()
         self.trained = 0
         self._floats: dict[str, float] = {}
 
@@ -80,23 +84,29 @@ class Step:
         if 'target' in data:
             batch['progress'] = self.epochs.progress(epoch, number / of)
         self.guard.before(self.model)
-        if self.averager is not None:
-            batch.update(self.averager.targets(unwrapped(self.model), imgs))
-        terms = self.terms(outputs(imgs, batch), batch)
+        with self.precision.forward():
+            if self.averager is not None:
+                inner = unwrapped(self.model)
+                batch.update(self.averager.targets(inner, imgs))
+            output = outputs(imgs, batch)
+        terms = self.terms(self.precision.full(output), batch)
         loss = self.terms.total(terms)
-        self.optimizer.zero_grad()
-        loss.backward()
         values = {'loss': loss, **terms}
+        self.optimizer.zero_grad()
+        self.precision.backward(loss, values)
         self.guard.step(
             self.optimizer,
             values,
             f'epoch {epoch + 1}, batch {number + 1}',
             [path for part in data.values() for path in part['impath']],
+            self.precision,
         )
         if self.averager is not None:
             self.averager.update(unwrapped(self.model))
         self.trained += 1
         look = (number + 1) % self.guard.every == 0
+        if look:
+            self.precision.look()
         return self._shown(values, device.type == 'cpu' or look)
 
     def restart(self) -> None:

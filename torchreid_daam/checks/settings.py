@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 
 import torch
 from yacs.config import CfgNode as CN
@@ -11,7 +12,9 @@ from torchreid_daam.checks.adaptation import check_daam
 from torchreid_daam.config import check_values
 from torchreid_daam.config.kwargs import OWN_SAMPLERS
 from torchreid_daam.errors import InputError
+from torchreid_daam.precision import PRECISIONS
 
+_COMPILERS = ('g++', 'clang++', 'cl')
 # torchreid searches this in the whole path of an image, not in its name.
 _NAME_PATTERN = re.compile(r'[-\d]+_c\d')
 
@@ -24,6 +27,7 @@ def check_config(cfg: CN) -> None:
     """
     check_values(cfg)
     _check_device(cfg)
+    _check_precision(cfg)
     _check_names(cfg)
     for key in ('norm_mean', 'norm_std'):
         if len(cfg.data[key]) != 3:
@@ -61,6 +65,44 @@ def _check_device(cfg: CN) -> None:
     if not available.get(cfg.device, True):
         raise InputError(
             f'device={cfg.device}: not available here; allowed are auto, cpu'
+        )
+
+
+def _check_precision(cfg: CN) -> None:
+    """What the device can compute in, and what can be compiled."""
+    device, precision = cfg.device, cfg.train.precision
+    if device == 'auto':
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    allowed = {'cpu': ('fp32', 'bf16'), 'mps': ('fp32',)}.get(
+        device, PRECISIONS
+    )
+    if device == 'cuda' and not torch.cuda.is_bf16_supported(False):
+        allowed = ('fp32', 'fp16')
+    if precision not in allowed:
+        raise InputError(
+            f'train.precision={precision}: this {device} has '
+            f'{", ".join(allowed)}'
+        )
+    if cfg.loss.name != 'daam':
+        wanted = {'train.precision': 'fp32', 'train.compile': False}
+        for key, value in wanted.items():
+            found = cfg.train[key.partition('.')[2]]
+            if found != value:
+                raise InputError(
+                    f'{key}={found}: with loss.name daam only; '
+                    f'{cfg.loss.name} takes {value}'
+                )
+    named = os.environ.get('CXX', 'c++')
+    if cfg.train.compile and not any(map(shutil.which, (named, *_COMPILERS))):
+        raise InputError(
+            'train.compile=True: no C++ compiler found '
+            f'({", ".join(_COMPILERS)}, or what CXX names)'
+        )
+    several = device == 'cuda' and torch.cuda.device_count() > 1
+    if cfg.train.compile and several:
+        raise InputError(
+            'train.compile=True: not on several GPUs in one process; '
+            'CUDA_VISIBLE_DEVICES=0 takes one'
         )
 
 

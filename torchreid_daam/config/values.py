@@ -7,11 +7,13 @@ from torchreid_daam.config.folders import check_folders
 from torchreid_daam.config.reading import flatten
 from torchreid_daam.data.paired import check_epoch_length
 from torchreid_daam.errors import InputError
+from torchreid_daam.guards import ON_NAN
 from torchreid_daam.losses import (
     DOMAIN_LOSSES,
     ORTHOGONALITY_FORMS,
     REDUCTIONS,
 )
+from torchreid_daam.precision import PRECISIONS
 from torchreid_daam.pseudo_labels import WEIGHT_SCALES
 from torchreid_daam.recipe.dbscan import OUTLIERS
 
@@ -25,7 +27,8 @@ CHOICES: dict[str, tuple] = {
     'data.cache': ('none', 'ram'),
     'data.on_bad_image': ('stop', 'skip'),
     'train.select': ('last', 'health', 'target_map'),
-    'train.on_nan': ('stop', 'skip'),
+    'train.on_nan': ON_NAN,
+    'train.precision': PRECISIONS,
     'train.lr_scheduler': ('multi_step', 'single_step', 'cosine'),
     'train.optim': ('sgd', 'adam', 'amsgrad', 'rmsprop', 'radam'),
     'loss.name': ('daam', 'softmax', 'triplet'),

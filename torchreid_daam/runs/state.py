@@ -41,8 +41,8 @@ class TrainingState(NamedTuple):
 
     Attributes:
         step: with ``model``, a DAAM or one in DataParallel, ``optimizer``,
-            ``guard`` (its number ``skipped``), ``trained``, a number,
-            and ``averager``: None, or
+            ``guard`` (its number ``skipped``), ``precision``, ``trained``,
+            a number, and ``averager``: None, or
             with ``applied(model)``, in which the model holds the averaged
             weights, ``state_dict`` and ``load_state_dict``.
         scheduler: of the optimiser, or None.
@@ -93,6 +93,8 @@ class TrainingState(NamedTuple):
             rows=rows,
             round_scores=dict(self.selector.scores),
         )
+        if step.precision.scaler is not None:
+            state['scaler'] = step.precision.state_dict()
         if step.averager is not None:
             state['averager'] = step.averager.state_dict()
         return state
@@ -126,6 +128,8 @@ class TrainingState(NamedTuple):
         self.selector.scores = dict(state.get('round_scores', {}))
         step.guard.skipped = state['skipped']
         step.trained = state.get('trained', 0)
+        if step.precision.scaler is not None:
+            step.precision.load_state_dict(state['scaler'])
         if step.averager is not None:
             step.averager.load_state_dict(state['averager'])
         self.labelling.load_state_dict(state, folder)
