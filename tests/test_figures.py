@@ -268,7 +268,9 @@ def test_the_threshold_stands_in_its_curves():
     np.testing.assert_array_equal(accepts.get_xydata(), [[0, 0], [0.4, 50]])
     np.testing.assert_array_equal(rejects.get_ydata(), [100, 25])
     (band,) = figure.axes[0].patches
-    assert (band.get_x(), band.get_width()) == (0.1, pytest.approx(0.2))
+    # matplotlib 3.8 draws a span as a polygon, later ones as a rectangle.
+    shape = band.get_patch_transform().transform_path(band.get_path())
+    assert {round(x, 6) for x in shape.vertices[:, 0]} == {0.1, 0.3}
 
 
 def test_the_histogram_counts_images():
