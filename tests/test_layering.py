@@ -15,6 +15,8 @@ LEVELS = {
     'pseudo_labels': 0,
     'guards': 0,
     'precision': 0,
+    'distributed': 0,
+    'synced_norm': 0,
     'batch_norm': 0,
     'epochs': 0,
     'step': 0,

@@ -22,6 +22,7 @@ from torchreid_daam.config.kwargs import (
 )
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.data.seeded import source_items
+from torchreid_daam.distributed import size
 from torchreid_daam.loading import load_weights
 from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.model import build_daam
@@ -39,6 +40,7 @@ from torchreid_daam.recipe.teacher import WeightAverage, soft_term
 from torchreid_daam.recipe.terms import MoreTerms
 from torchreid_daam.recipe.triplet import TripletTerm
 from torchreid_daam.stock import build_plain_model
+from torchreid_daam.synced_norm import synced
 
 
 def build_model(cfg: CN, num_classes: int) -> nn.Module:
@@ -60,7 +62,10 @@ def build_model(cfg: CN, num_classes: int) -> nn.Module:
 
 
 def placed(cfg: CN, model: nn.Module) -> nn.Module:
-    """The model on its device, in its layout, on all GPUs."""
+    """The model on its device, in its layout, on all GPUs.
+
+    Of several processes each has one, whose BatchNorm sees all of a batch.
+    """
     if cfg.use_gpu or cfg.device == 'mps':
         model = model.to('mps' if cfg.device == 'mps' else 'cuda')
     if cfg.train.channels_last:
@@ -70,6 +75,8 @@ def placed(cfg: CN, model: nn.Module) -> nn.Module:
         # The map alone: the K-way head behind it changes its size.
         backbone = model.backbone
         backbone.featuremaps = torch.compile(backbone.featuremaps)
+    if size() > 1:
+        return synced(model, cfg.use_gpu)
     if cfg.use_gpu and torch.cuda.device_count() > 1:
         model = nn.DataParallel(model)
     return model

@@ -19,6 +19,7 @@ from torchreid_daam.arguments import (
 from torchreid_daam.calibrate_run import calibrate
 from torchreid_daam.check import check
 from torchreid_daam.delivery.summary import report as summary
+from torchreid_daam.distributed import follower
 from torchreid_daam.export_run import Wish, export_run
 from torchreid_daam.plan import describe_plan
 from torchreid_daam.run import adapt, report_tools
@@ -32,6 +33,9 @@ def _adapt(args: argparse.Namespace) -> None:
     cfg = settings(args)
     if args.dry_run:
         print(describe_plan(cfg))
+        return
+    if follower():
+        adapt(cfg)
         return
     name = 'test' if cfg.test.evaluate else 'train'
     stamp = time.strftime('%Y-%m-%d-%H-%M-%S')

@@ -10,6 +10,7 @@ import torchreid
 from torch import nn
 from yacs.config import CfgNode as CN
 
+from torchreid_daam import distributed
 from torchreid_daam.building import (
     build_averager,
     build_labeller,
@@ -112,8 +113,9 @@ def make_job(
         torch.backends.cudnn.deterministic = True
         torch.use_deterministic_algorithms(True, warn_only=True)
     lists = read_folders(cfg)
-    datamanager = build_datamanager(cfg, lists)
-    check_images(cfg, datamanager, write)
+    with distributed.in_turn():  # drawn data and the scan are kept
+        datamanager = build_datamanager(cfg, lists)
+        check_images(cfg, datamanager, write)
     tracklets = tracklets_of(lists, datamanager)
     cfg = with_clusters(cfg, datamanager, tracklets)
     check_data(cfg, datamanager, tracklets)
@@ -153,12 +155,14 @@ def _daam_engine(
     head = getattr(unwrapped(model), 'nominal', None)
     chosen = labeller(cfg, datamanager)
     guarded = GuardedLabeller(chosen, **label_guard_kwargs(cfg))
+    several = distributed.size() > 1
+    figures = getattr(chosen, 'figures', dict)
     engine = engine_class(
         datamanager,
         model,
         optimizer,
         scheduler,
-        labeller=guarded,
+        labeller=distributed.SharedLabeller(guarded) if several else guarded,
         guard=StepGuard(**guard_kwargs(cfg)),
         precision=Precision(cfg.train.precision, cfg.device),
         averager=build_averager(cfg),
@@ -167,7 +171,7 @@ def _daam_engine(
         sampler_s=source_order(cfg, datamanager),
         persistent_workers=cfg.data.workers > 0,
         observer=Observer(
-            cfg.train.seed, more=getattr(chosen, 'figures', dict)
+            cfg.train.seed, more=dict if distributed.rank() else figures
         ),
         selector=Selector(cfg.train.select),
         folder=folder,

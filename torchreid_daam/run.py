@@ -2,12 +2,15 @@
 
 import contextlib
 import logging
+import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from yacs.config import CfgNode as CN
 
+from torchreid_daam import distributed
 from torchreid_daam.config.kwargs import engine_run_kwargs
 from torchreid_daam.derived import resolved
 from torchreid_daam.errors import (
@@ -44,6 +47,11 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
     """
     started = time.time()
     cfg = resolved(cfg)
+    with distributed.joined(cfg.device), _own_folder(cfg):
+        return _adapt(cfg, started, seats)
+
+
+def _adapt(cfg: CN, started: float, seats: dict[str, Any]) -> dict[str, Any]:
     training, device = not cfg.test.evaluate, cfg.device
     with owned(cfg.data.save_dir, 'data.save_dir') if training else _nobody():
         job = make_job(cfg, **seats)
@@ -68,9 +76,28 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
             )
     parts = [tables(folder), footer(started, device)]
     print('\n' + '\n\n'.join(filter(None, parts)))
-    if cfg.report and training:
+    if cfg.report and training and distributed.first():
         _report(folder, job.engine.writer)
     return folder.results.as_dict()
+
+
+@contextlib.contextmanager
+def _own_folder(cfg: CN) -> Iterator[None]:
+    """The run's folder belongs to the first process.
+
+    Others write what they would write where it is thrown away, and say
+    nothing. A checkpoint to go on from was found before.
+    """
+    if distributed.first():
+        yield
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix='torchreid-daam-') as folder,
+        open(os.devnull, 'w') as nowhere,
+        contextlib.redirect_stdout(nowhere),
+    ):
+        cfg.data.save_dir = folder
+        yield
 
 
 def report_tools() -> tuple[Any, Callable]:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchreid_daam import distributed
 from torchreid_daam.data.paired import joint_batch
 from torchreid_daam.epochs import Epochs
 from torchreid_daam.guards import StepGuard
@@ -78,7 +79,10 @@ class Step:
         """
         # Layers that draw in a step, such as dropout.
         stage = self.epochs.stage(epoch)
-        seed_all(key_seed(self.seed, 'step', *stage, number))
+        key = (*stage, number)
+        if distributed.rank():
+            key = (*key, distributed.rank())
+        seed_all(key_seed(self.seed, 'step', *key))
         device = next(self.model.parameters()).device
         imgs, batch = joint_batch(data, device)
         if 'target' in data:
@@ -94,6 +98,10 @@ class Step:
         values = {'loss': loss, **terms}
         self.optimizer.zero_grad()
         self.precision.backward(loss, values)
+        distributed.average_gradients(
+            p for group in self.optimizer.param_groups for p in group['params']
+        )
+        values = distributed.averaged(values)
         self.guard.step(
             self.optimizer,
             values,

@@ -106,6 +106,43 @@ def check_daam(cfg: CN) -> None:
         )
 
 
+def check_processes(cfg: CN, number: int) -> None:
+    """Checks the settings of a run of several processes.
+
+    Args:
+        cfg: the settings.
+        number: of processes that torchrun started.
+
+    Raises:
+        InputError: naming key, value and what is allowed.
+    """
+    if number == 1:
+        return
+    told = f'torchrun with {number} processes'
+    if cfg.loss.name != 'daam':
+        raise InputError(f'loss.name={cfg.loss.name}: {told} trains daam only')
+    batch = cfg.train.batch_size
+    if batch % number or batch < 2 * number:
+        raise InputError(
+            f'train.batch_size={batch}: {told} needs a multiple of {number}, '
+            f'{2 * number} or more'
+        )
+    loss = cfg.loss.daam
+    whole = {
+        # They look at pairs of a batch, of which a process has a share.
+        'domain_loss': (loss.domain_loss == 'mmd', 'mmd'),
+        'weight_triplet': (bool(loss.weight_triplet), loss.weight_triplet),
+        # Gradients are averaged.
+        'reduction': (loss.reduction == 'sum', 'sum'),
+    }
+    for key, (wrong, value) in whole.items():
+        if wrong:
+            raise InputError(
+                f'loss.daam.{key}={value}: not with {told}, each of which '
+                'sees a share of a batch'
+            )
+
+
 def _check_source_free(cfg: CN) -> None:
     told = f'train.source_free_from={cfg.train.source_free_from}'
     if cfg.train.epoch_length == 'source':

@@ -8,9 +8,10 @@ import torch
 from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
-from torchreid_daam.checks.adaptation import check_daam
+from torchreid_daam.checks.adaptation import check_daam, check_processes
 from torchreid_daam.config import check_values
 from torchreid_daam.config.kwargs import OWN_SAMPLERS
+from torchreid_daam.distributed import launched
 from torchreid_daam.errors import InputError
 from torchreid_daam.precision import PRECISIONS
 
@@ -28,6 +29,7 @@ def check_config(cfg: CN) -> None:
     check_values(cfg)
     _check_device(cfg)
     _check_precision(cfg)
+    check_processes(cfg, launched())
     _check_names(cfg)
     for key in ('norm_mean', 'norm_std'):
         if len(cfg.data[key]) != 3:

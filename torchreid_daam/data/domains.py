@@ -18,6 +18,7 @@ from torchreid_daam.data.seeded import (
     source_items,
     target_items,
 )
+from torchreid_daam.distributed import share
 from torchreid_daam.runs.console import progress
 
 
@@ -132,9 +133,14 @@ class Domains:
         return [item.path for item in self.target_items]
 
     def target_pass(self) -> Iterator[torch.Tensor]:
-        """The un-augmented target training images, in order."""
+        """The un-augmented target training images, in order.
+
+        Of several processes each gets its share.
+        """
         return self._plain(
-            self.target_items, 'features', batch_size=self.test_batch_size
+            share(self.target_items),
+            'features',
+            batch_size=self.test_batch_size,
         )
 
     def shuffled_target_pass(
@@ -143,7 +149,8 @@ class Domains:
         """The same images in random batches; an incomplete one is left out.
 
         File order would fill batches with one camera or person. Where there
-        are fewer images than a batch, they are one batch.
+        are fewer images than a batch, they are one batch. Of several
+        processes each gets its share of every batch.
         """
         order = generator.permutation(len(self.target_items))
         full = len(order) // batch_size * batch_size
@@ -151,7 +158,7 @@ class Domains:
         return self._plain(
             self.target_items,
             'BatchNorm statistics',
-            batch_sampler=[b.tolist() for b in batches] or [order.tolist()],
+            batch_sampler=[share(b.tolist()) for b in batches or [order]],
         )
 
     @property

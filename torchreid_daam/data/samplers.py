@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
+from torchreid_daam.distributed import share
 from torchreid_daam.randomness import key_generator, key_seed
 
 Order = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
@@ -35,7 +36,8 @@ class KeyedBatches(Sampler):
 
     Args:
         order: gives one pass.
-        batch_size: images in a batch.
+        batch_size: images in a batch; of several processes each yields its
+            share of it.
         key: what all keys of this domain begin with.
     """
 
@@ -80,7 +82,7 @@ class KeyedBatches(Sampler):
         for number in range(self.num_batches):
             batch = [next(stream) for _ in range(self.batch_size)]
             if number >= self._skip:
-                yield batch
+                yield list(share(batch))
 
     def _stream(self) -> Iterator[tuple[int, int]]:
         key = (*self.key, *self._stage)

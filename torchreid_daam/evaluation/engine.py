@@ -8,6 +8,7 @@ import torch
 import torchreid
 from torch import nn
 
+from torchreid_daam import distributed
 from torchreid_daam.batch_norm import adapt_batch_norm
 from torchreid_daam.data.domains import Domains
 from torchreid_daam.evaluation.ranks import Ranks, recorded_ranks
@@ -85,8 +86,16 @@ class EvaluatingEngine(torchreid.engine.Engine):
         return averaged(self.model, self.averager)
 
     def extract_features(self, input: torch.Tensor) -> torch.Tensor:
-        """f_sh (N, D) of images on any device."""
-        return self.model(input.to(self.device))
+        """f_sh (N, D) of images on any device: torchreid's hook.
+
+        Of several processes each computes a share; the answer is whole.
+        """
+        if distributed.size() == 1:
+            return self.model(input.to(self.device))
+        own = distributed.share(input)
+        # Some layers don't take an empty batch.
+        features = self.model((own if len(own) else input[:1]).to(self.device))
+        return distributed.gathered(features[: len(own)], len(input))
 
     @torch.no_grad()
     def target_features(self) -> np.ndarray:
@@ -94,10 +103,12 @@ class EvaluatingEngine(torchreid.engine.Engine):
         self.set_model_mode('eval')
         with self.averaged():
             features = [
-                self.extract_features(imgs).cpu()
+                self.model(imgs.to(self.device)).cpu()
                 for imgs in self.domains.target_pass()
             ]
-        return torch.cat(features).float().numpy()
+        number = len(self.domains.target_items)
+        found = distributed.gathered(torch.cat(features), number)
+        return found.float().numpy()
 
     def adapt_batch_norm(self, finished: int, epoch: int) -> None:
         """Re-estimates the statistics on the target's training images.

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from torchreid_daam import distributed
+
 try:
     import resource
 except ImportError:  # Windows
@@ -53,6 +55,7 @@ def describe(
         'versions': {name: _version(name) for name in PACKAGES},
         'threads': torch.get_num_threads(),
         'cores': os.cpu_count(),
+        'processes': distributed.size(),
         'peak_memory_gb': peak_memory(),
         'device': _device(device),
         'digests': dict(digests),

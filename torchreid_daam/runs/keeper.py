@@ -1,9 +1,11 @@
 """When a run is saved: at the ends of stages, in between, at a signal."""
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from torchreid_daam import distributed
 from torchreid_daam.epochs import Epochs
 from torchreid_daam.guards import check_weights
 from torchreid_daam.runs.folder import RunFolder
@@ -69,7 +71,9 @@ class Keeper:
             epoch: whole epochs that were trained.
             batch: batches of the next one.
         """
-        if self._signals:
+        if distributed.anywhere(bool(self._signals)):
+            if not self._signals:  # another process got one
+                self._signals.append(signal.SIGTERM)
             if self.running:
                 self.save(epoch, batch)
             raise Deliver
@@ -77,7 +81,8 @@ class Keeper:
     def stepped(self, epoch: int, batch: int) -> None:
         """After a step: as :meth:`heed`; the run is saved if it is time."""
         self.heed(epoch, batch)
-        if self.running and self._folder.history.due():
+        first = self.running and distributed.first()
+        if first and self._folder.history.due():
             self.save(epoch, batch)
 
     def ended(self, done: int) -> None:
