@@ -106,11 +106,8 @@ bitcheck: venv ## same bits as REF=<commit>?
 	@test -n '$(REF)' || { echo 'usage: make bitcheck REF=<commit>' >&2; exit 2; }
 	$(VENV)/bin/python tests/bitcheck.py $(REF) $(if $(ARGS),-- $(ARGS))
 
-BENCHES := step evaluation clustering
-
-bench: venv ## step, evaluation and clustering; BENCHES=step for one of them
-	@set -e; for name in $(BENCHES); do echo "== $$name"; \
-		$(VENV)/bin/python -W ignore benchmarks/$$name.py $(ARGS); done
+bench: venv ## benchmarks into docs/performance.md; BENCHES="step kmeans" for some
+	$(VENV)/bin/python benchmarks/bench.py $(BENCHES) $(if $(ARGS),-- $(ARGS))
 
 faults: venv ## kills runs in every phase, resumes them, compares the bits
 	$(ONE_THREAD) $(VENV)/bin/python benchmarks/faults.py $(ARGS)

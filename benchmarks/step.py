@@ -6,7 +6,11 @@ same backbone on the same batch: ``featuremaps``, a sum, backward, the same
 optimiser. Both are timed in turn in one process; the figure is the median of
 the repeats' ratios.
 
-    python benchmarks/step.py [--batch 64] [--repeats 5] [--steps 1]
+With ``--stock`` also: pretraining's step on a batch of the source in our best
+settings against the step of torchreid's own softmax engine on the same images,
+and in its form (float32, its layout of memory).
+
+    python benchmarks/step.py [--batch 64] [--repeats 5] [--steps 1] [--stock]
 """
 
 import argparse
@@ -15,11 +19,15 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import torch
+import torchreid
 
 from torchreid_daam import DAAMLoss, build_daam
 from torchreid_daam.epochs import Epochs
+from torchreid_daam.optim import fused
+from torchreid_daam.precision import Precision
 from torchreid_daam.step import Step
 
 HEIGHT, WIDTH = 256, 128
@@ -43,6 +51,46 @@ def daam_step(backbone: str, images: torch.Tensor) -> Callable[[], None]:
         },
     }
     return lambda: train(data, lambda imgs, _: model(imgs), 0, 0, 1)
+
+
+def source_step(
+    backbone: str, images: torch.Tensor, precision: str, channels_last: bool
+) -> Callable[[], None]:
+    """The engine's step of pretraining, in some form."""
+    model = build_daam(backbone, IDENTITIES, 1, pretrained=False, seed=0)
+    model = model.to(images.device)
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    optimizer = _optimizer(model)
+    if images.is_cuda:
+        optimizer = fused(optimizer)
+    train = Step(
+        model,
+        optimizer,
+        DAAMLoss(),
+        Epochs(1, 0, 1),
+        0,
+        precision=Precision(precision, images.device.type),
+    )
+    pids = torch.arange(len(images)) % IDENTITIES
+    data = {'source': {'img': images, 'pid': pids, 'impath': []}}
+    return lambda: train(data, lambda imgs, _: model(imgs), 0, 0, 1)
+
+
+def stock_step(backbone: str, images: torch.Tensor) -> Callable[[], None]:
+    """A step of torchreid's softmax engine on its own model."""
+    model = torchreid.models.build_model(
+        backbone, IDENTITIES, loss='softmax', pretrained=False
+    )
+    model = model.to(images.device).train()
+    datamanager = SimpleNamespace(
+        train_loader=None, test_loader=None, num_train_pids=IDENTITIES
+    )
+    engine = torchreid.engine.ImageSoftmaxEngine(
+        datamanager, model, _optimizer(model), use_gpu=images.is_cuda
+    )
+    pids = torch.arange(len(images)) % IDENTITIES
+    return lambda: engine.forward_backward({'img': images, 'pid': pids})
 
 
 def bare_step(backbone: str, images: torch.Tensor) -> Callable[[], None]:
@@ -81,13 +129,22 @@ def _synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def measure(backbone: str, batch: int, repeats: int, steps: int) -> None:
-    """Prints one line for a backbone."""
+def drawn(batch: int) -> torch.Tensor:
+    """A batch of noise on the device."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch, 3, HEIGHT, WIDTH, generator=generator)
-    images = images.to(device)
-    ours, bare = daam_step(backbone, images), bare_step(backbone, images)
+    return images.to(device)
+
+
+def measure(
+    name: str,
+    ours: Callable[[], None],
+    bare: Callable[[], None],
+    repeats: int,
+    steps: int,
+) -> None:
+    """Prints one line for two steps that are timed in turn."""
     for step in (ours, bare):
         step()  # allocations and kernel choice
     pairs = []
@@ -97,7 +154,7 @@ def measure(backbone: str, batch: int, repeats: int, steps: int) -> None:
         pairs.append((times[ours], times[bare]))
     ratios = sorted(a / b for a, b in pairs)
     print(
-        f'{backbone + "_daam":16s} {statistics.median(ratios):.3f} '
+        f'{name:34s} {statistics.median(ratios):.3f} '
         f'({ratios[0]:.3f} to {ratios[-1]:.3f})  '
         f'{statistics.median(a for a, _ in pairs):.3f} s against '
         f'{statistics.median(b for _, b in pairs):.3f} s',
@@ -113,6 +170,7 @@ def main() -> None:
     parser.add_argument(
         '--backbones', nargs='+', default=['resnet18', 'resnet50']
     )
+    parser.add_argument('--stock', action='store_true')
     args = parser.parse_args()
     where = (
         torch.cuda.get_device_name()
@@ -126,9 +184,24 @@ def main() -> None:
         f'{HEIGHT}x{WIDTH}, {args.repeats} repeats of {args.steps} steps, '
         'in turn'
     )
-    print('step            ratio, median (lowest to highest)')
+    images, how = drawn(args.batch), (args.repeats, args.steps)
+    print(f'{"step":34s} seconds over those of the bare backbone')
     for backbone in args.backbones:
-        measure(backbone, args.batch, args.repeats, args.steps)
+        ours, bare = daam_step(backbone, images), bare_step(backbone, images)
+        measure(f'{backbone}_daam', ours, bare, *how)
+    if not args.stock:
+        return
+    print(f'{"step on the source":34s} seconds over those of torchreid')
+    forms = [('fp32', False), ('fp32', True), ('bf16', True)]
+    if torch.cuda.is_available():
+        forms.append(('fp16', True))
+    for backbone in args.backbones:
+        theirs = stock_step(backbone, images)
+        for precision, channels_last in forms:
+            ours = source_step(backbone, images, precision, channels_last)
+            layout = ', channels_last' * channels_last
+            name = f'{backbone}_daam, {precision}{layout}'
+            measure(name, ours, theirs, *how)
 
 
 if __name__ == '__main__':
