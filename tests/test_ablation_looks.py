@@ -55,7 +55,7 @@ def drawn():
 
 
 @pytest.mark.slow
-def test_both_are_drawn_with_three_panels(finished, drawn):
+def test_both_are_drawn_with_three_panels(finished, drawn, tmp_path):
     folder, found = finished
     text = looks(found, folder, folder / 'doc.md')
     assert 'Not drawn' not in text and 'No panel' not in text
@@ -72,6 +72,11 @@ def test_both_are_drawn_with_three_panels(finished, drawn):
     # People of the target alone have a colour.
     assert {d for d, p in zip(domains, people) if p} == {'target'}
     before = {p: p.read_bytes() for p in (folder / 'doc').iterdir()}
+    moved = (folder / 'data').rename(folder / 'moved')
+    assert 'Not drawn' in looks(found, folder, tmp_path / 'doc.md')
+    drawn.reset_mock()
+    looks(found, folder, folder / 'doc.md', str(moved))
+    moved.rename(folder / 'data')
     assert looks(found, folder, folder / 'doc.md') == text
     assert {p: p.read_bytes() for p in before} == before
 

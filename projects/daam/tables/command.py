@@ -88,11 +88,13 @@ def _report(words: list[str]) -> int:
     parser = _Parser(prog='ablation.py report')
     parser.add_argument('--out', type=Path, default=OUT)
     parser.add_argument('--doc', type=Path, help='Markdown file to write')
+    parser.add_argument('--root', default='', help='folder of the data sets')
     args = parser.parse_args(words)
     from tables.report import write_report
 
     out = args.out.expanduser()
-    write_report(out, args.doc or out / RESULTS, models=True)
+    doc = args.doc or out / RESULTS
+    write_report(out, doc, models=True, root=args.root)
     return 0
 
 

@@ -31,21 +31,26 @@ Suites = Mapping[str, Mapping[str, Any]]
 
 
 class Seen(NamedTuple):
-    """The runs of one seed: their folders; None where there is none."""
+    """The runs of one seed: their folders; None where there is none.
+
+    ``root`` is the folder of the data sets; empty: the runs' own.
+    """
 
     seed: int
     full: Path
     before: Path | None
     supervised: Path | None
+    root: str = ''
 
 
-def looks(found: Suites, out: Path, doc: Path) -> str:
+def looks(found: Suites, out: Path, doc: Path, root: str = '') -> str:
     """Draws both figures beside the document; returns their section.
 
     Args:
         found: suites' JSON by key.
         out: folder of the runs.
         doc: the document.
+        root: folder of the data sets, if not the runs' own.
 
     Returns:
         Empty where the full model is no row.
@@ -55,7 +60,9 @@ def looks(found: Suites, out: Path, doc: Path) -> str:
         return ''
     folder = doc.with_suffix('')
     # Of the seeds that have all three panels, the first.
-    seen = [_seen(found, out, seed) for seed in sorted(runs)]
+    seen = [
+        _seen(found, out, seed)._replace(root=root) for seed in sorted(runs)
+    ]
     seen.sort(key=lambda s: s.supervised is None)
     seven = section('', lambda part: _fig7(part, seen[0], folder))
     eight = section('', lambda part: _fig8(part, seen[0], folder))
@@ -128,7 +135,7 @@ def _seen(found: Suites, out: Path, seed: int) -> Seen:
 
 
 def _material(seen: Seen) -> Material:
-    found = Material(seen.full, before=str(seen.before or ''))
+    found = Material(seen.full, seen.root, str(seen.before or ''))
     names = [*found.cfg.data.sources, *found.cfg.data.targets]
     if not all(name.startswith('synthetic_') for name in names):
         raise InputError(
@@ -152,7 +159,7 @@ def _fig8(part: Section, seen: Seen, folder: Path) -> None:
     if seen.supervised is None:
         part.notes.append('No run of the row "supervised" for this seed.')
     else:
-        third = Material(seen.supervised)
+        third = Material(seen.supervised, seen.root)
         panels.append(Look('supervised', third, lambda: third.model))
     entries, _ = domain_entries(own, part)
     entries, places = embedded_places(part, panels, entries)

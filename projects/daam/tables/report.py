@@ -58,13 +58,16 @@ def check_matplotlib() -> None:
         )
 
 
-def write_report(out: Path, doc: Path, models: bool = False) -> None:
+def write_report(
+    out: Path, doc: Path, models: bool = False, root: str = ''
+) -> None:
     """Writes the document and its figures beside it.
 
     Args:
         out: folder of the suites' JSON and of the runs.
         doc: the Markdown file; figures go to a folder of its name.
         models: whether runs' models are looked at too, for Figures 7 and 8.
+        root: folder of their data sets, if not the runs' own.
 
     Raises:
         InputError: if there is no suite, or one of another version.
@@ -88,7 +91,7 @@ def write_report(out: Path, doc: Path, models: bool = False) -> None:
     if models:
         from tables.looks import looks
 
-        text += looks(found, out, doc)
+        text += looks(found, out, doc, root)
     text += _published()
     write_text(doc, text)
 
