@@ -16,6 +16,7 @@ LEVELS = {
     'guards': 0,
     'precision': 0,
     'distributed': 0,
+    'costs': 0,
     'synced_norm': 0,
     'batch_norm': 0,
     'epochs': 0,

@@ -7,8 +7,11 @@ import torch
 
 from tiny import tiny_config
 from torchreid_daam import build_daam, plan
+from torchreid_daam.building import clustering_cost
+from torchreid_daam.costs import KMEANS_SECONDS, Cost
 from torchreid_daam.job import prepare
-from torchreid_daam.plan import describe_plan, duration
+from torchreid_daam.plan import describe_plan
+from torchreid_daam.recipe.dbscan import DBSCAN_SECONDS
 
 
 @pytest.fixture
@@ -57,13 +60,12 @@ def test_dbscan_finds_its_own_number_of_clusters(cfg):
 def test_clustering_costs_by_method(cfg):
     cfg.pseudo_labels.num_clusters = 10
     dim = cfg.model.daam.embed_dim
-    seconds, memory = plan._clustering(cfg, 20)
-    assert seconds == pytest.approx(20 * 10 * dim * plan.KMEANS_SECONDS)
-    assert memory == 0
+    cost = clustering_cost(cfg, 20)
+    assert cost.seconds == pytest.approx(20 * 10 * dim * KMEANS_SECONDS)
     cfg.pseudo_labels.method = 'dbscan'
-    seconds, memory = plan._clustering(cfg, 20)
-    assert seconds == pytest.approx(20 * 20 * dim * plan.DBSCAN_SECONDS)
-    assert memory > 0
+    cost = clustering_cost(cfg, 20)
+    assert cost.seconds == pytest.approx(20 * 20 * dim * DBSCAN_SECONDS)
+    assert cost.memory_gb > 0
 
 
 def test_a_test(cfg, tmp_path):
@@ -74,17 +76,11 @@ def test_a_test(cfg, tmp_path):
     assert 'a test: nothing is trained' in describe_plan(cfg)
 
 
-@pytest.mark.parametrize(
-    ('seconds', 'text'), [(61, '61 s'), (600, '10 min'), (9000, '2.5 h')]
-)
-def test_duration(seconds, text):
-    assert duration(seconds) == text
-
-
 def test_time_and_memory_of_ranks_follow_their_evaluator(cfg, monkeypatch):
     """As if nothing else took time: then the two differ by their ranks."""
     monkeypatch.setattr(plan, '_step_seconds', lambda job, loader: (0.0, 1))
-    monkeypatch.setattr(plan, 'KMEANS_SECONDS', 0.0)
+    monkeypatch.setattr(plan, 'clustering_cost', lambda *_: Cost(0.0, 0.0))
+    monkeypatch.setattr(plan, 'BLOCK_BYTES', float('inf'))
     monkeypatch.setattr(plan, 'peak_memory', lambda: 0.0)
     monkeypatch.setattr(plan, 'RANK_BYTES', {'chunked': 3e9, 'torchreid': 6e9})
     job = prepare(cfg)
@@ -102,3 +98,9 @@ def test_time_and_memory_of_ranks_follow_their_evaluator(cfg, monkeypatch):
     assert 53 < seconds < 60
     assert costs['chunked'].memory_gb == pytest.approx(3 * pairs)
     assert costs['torchreid'].memory_gb == pytest.approx(6 * pairs)
+    # Of ranks alone no more than a block is held.
+    monkeypatch.setattr(plan, 'BLOCK_BYTES', 1e9)
+    job.cfg.test.evaluator = 'chunked'
+    assert plan.estimate(job).memory_gb == pytest.approx(1)
+    job.cfg.test.rerank = True
+    assert plan.estimate(job).memory_gb == pytest.approx(3 * pairs)

@@ -11,7 +11,7 @@ from torch import nn
 from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
-from torchreid_daam.cluster_search import SearchingLabeller
+from torchreid_daam.cluster_search import SearchingLabeller, candidates
 from torchreid_daam.config.kwargs import (
     averager_kwargs,
     balanced_kwargs,
@@ -20,6 +20,7 @@ from torchreid_daam.config.kwargs import (
     loss_kwargs,
     model_kwargs,
 )
+from torchreid_daam.costs import AnnouncedLabeller, Cost, kmeans_cost
 from torchreid_daam.data.samplers import Order, random_order
 from torchreid_daam.data.seeded import source_items
 from torchreid_daam.distributed import size
@@ -34,7 +35,7 @@ from torchreid_daam.recipe.assignment import (
 )
 from torchreid_daam.recipe.balanced import BalancedIdentities
 from torchreid_daam.recipe.consensus import weighed_by_agreement
-from torchreid_daam.recipe.dbscan import DBSCANLabeller
+from torchreid_daam.recipe.dbscan import DBSCANLabeller, dbscan_cost
 from torchreid_daam.recipe.refined import RefinedLabeller
 from torchreid_daam.recipe.teacher import WeightAverage, soft_term
 from torchreid_daam.recipe.terms import MoreTerms
@@ -105,10 +106,26 @@ def _clustering(cfg: CN, datamanager: Any) -> Callable:
         return labeller
     kwargs = labeller_kwargs(cfg)
     if cfg.pseudo_labels.cluster_search == 'rule':
-        return KMeansLabeller(**kwargs)
-    return SearchingLabeller(
-        lambda number: KMeansLabeller(**{**kwargs, 'num_clusters': number})
+        labeller = KMeansLabeller(**kwargs)
+    else:
+        labeller = SearchingLabeller(
+            lambda number: KMeansLabeller(**{**kwargs, 'num_clusters': number})
+        )
+    return AnnouncedLabeller(
+        labeller,
+        lambda images: clustering_cost(cfg, images),
+        cfg.pseudo_labels.max_memory_gb,
     )
+
+
+def clustering_cost(cfg: CN, images: int) -> Cost:
+    """What a round's clustering of so many images is expected to take."""
+    dim, labels = cfg.model.daam.embed_dim, cfg.pseudo_labels
+    if labels.method == 'dbscan':
+        return dbscan_cost(images, dim, labels.k1, labels.k2)
+    # A search tries each of its candidates.
+    clusters = labels.num_clusters or sum(candidates(images))
+    return kmeans_cost(images, dim, clusters)
 
 
 def build_averager(cfg: CN) -> WeightAverage | None:

@@ -2,6 +2,7 @@
 
 from yacs.config import CfgNode as CN
 
+from torchreid_daam.costs import duration
 from torchreid_daam.datamanager import (
     build_datamanager,
     read_folders,
@@ -11,7 +12,7 @@ from torchreid_daam.derived import resolved, with_clusters
 from torchreid_daam.errors import InputError
 from torchreid_daam.findings import Report
 from torchreid_daam.job import prepare
-from torchreid_daam.plan import duration, estimate
+from torchreid_daam.plan import estimate
 from torchreid_daam.preflight import scan
 
 

@@ -7,18 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from yacs.config import CfgNode as CN
 
-from torchreid_daam.cluster_search import candidates
+from torchreid_daam.building import clustering_cost
+from torchreid_daam.costs import duration
+from torchreid_daam.evaluation.distances import BLOCK_BYTES
 from torchreid_daam.job import Job, prepare
-from torchreid_daam.recipe.jaccard import predicted_memory
 from torchreid_daam.runs.environment import peak_memory
 
 PROBE_STEPS = 3
 # Of one core, measured: ranks for a query and a gallery image, by
-# test.evaluator; k-means for an image, a cluster and a dimension, all
-# iterations; Jaccard distances and DBSCAN for two images and a dimension.
+# test.evaluator.
 RANK_SECONDS = {'chunked': 3e-8, 'torchreid': 0.9e-6}
-KMEANS_SECONDS = 2e-9
-DBSCAN_SECONDS = 5e-10
 # For a query and a gallery image: its distance, and torchreid's sorted copies.
 RANK_BYTES = {'chunked': 4, 'torchreid': 16}
 
@@ -117,19 +115,19 @@ def estimate(job: Job) -> Cost:
     passes = (rounds + 2) * test_images
     passes += (2 * rounds + 1) * target_images
     pairs = sum(query * gallery for query, gallery in tests)
-    dim = cfg.model.daam.embed_dim
-    clustering, table_gb = _clustering(cfg, target_images)
+    clustering = clustering_cost(cfg, target_images)
     seconds = (
         pretraining * source
         + adaptation * joint
         + passes * per_image
         + (rounds + 2) * pairs * RANK_SECONDS[cfg.test.evaluator]
-        + rounds * clustering
+        + rounds * clustering.seconds
     )
-    # Beside what the steps took: features in clustering, in double
-    # precision and some copies of them; distances and ranks of a test.
+    # Beside what the steps took: clustering; distances and ranks of a test.
     rank_bytes = RANK_BYTES[cfg.test.evaluator] * pairs
-    held = max(5 * 8 * target_images * dim, rank_bytes, table_gb * 1e9)
+    if cfg.test.evaluator == 'chunked' and not cfg.test.rerank:
+        rank_bytes = min(rank_bytes, BLOCK_BYTES)
+    held = max(clustering.memory_gb * 1e9, rank_bytes)
     memory = peak_memory()
     return Cost(
         source_images,
@@ -140,16 +138,6 @@ def estimate(job: Job) -> Cost:
         seconds,
         None if memory is None else memory + held / 1e9,
     )
-
-
-def _clustering(cfg: CN, images: int) -> tuple[float, float]:
-    """Seconds of a round's clustering, and GB of its distances."""
-    dim, labels = cfg.model.daam.embed_dim, cfg.pseudo_labels
-    if labels.method == 'dbscan':
-        memory = predicted_memory(images, dim, labels.k1, labels.k2)
-        return images * images * dim * DBSCAN_SECONDS, memory
-    clusters = labels.num_clusters or sum(candidates(images))
-    return images * clusters * dim * KMEANS_SECONDS, 0.0
 
 
 def _step_seconds(job: Job, loader: Any) -> tuple[float, int]:
@@ -170,12 +158,3 @@ def _step_seconds(job: Job, loader: Any) -> tuple[float, int]:
         times.append(time.perf_counter() - start)
     # The first step allocates, and is left out.
     return float(np.median(times[1:] or times)), engine.num_batches
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that a person would use."""
-    if seconds < 120:
-        return f'{seconds:.0f} s'
-    if seconds < 7200:
-        return f'{seconds / 60:.0f} min'
-    return f'{seconds / 3600:.1f} h'

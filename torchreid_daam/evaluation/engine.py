@@ -1,6 +1,8 @@
 """torchreid's engine as far as it looks at images without training."""
 
 import contextlib
+import logging
+import time
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,17 @@ from torch import nn
 
 from torchreid_daam import distributed
 from torchreid_daam.batch_norm import adapt_batch_norm
+from torchreid_daam.costs import extraction_cost
 from torchreid_daam.data.domains import Domains
+from torchreid_daam.evaluation.distances import blocked_distances
 from torchreid_daam.evaluation.ranks import Ranks, recorded_ranks
 from torchreid_daam.randomness import key_generator
 from torchreid_daam.runs.checkpoint import unwrapped
 from torchreid_daam.runs.folder import RunFolder
 from torchreid_daam.runs.state import averaged
 
+logger = logging.getLogger('torchreid_daam')
+_whole = contextlib.nullcontext
 BN_BATCH = 64
 # What torchreid's run hands on to each test.
 TEST_OPTIONS = (
@@ -68,6 +74,7 @@ class EvaluatingEngine(torchreid.engine.Engine):
         self.test_loader = domains.test_loaders()
         self.scores: dict[str, Ranks] = {}
         self._test_options: dict[str, Any] = {}
+        self._seconds = 0.0  # of the last test
 
     def run(self, save_dir: str = 'log', **options: Any) -> None:
         """torchreid's run, whose options each test of ours gets too."""
@@ -101,6 +108,7 @@ class EvaluatingEngine(torchreid.engine.Engine):
     def target_features(self) -> np.ndarray:
         """f_sh (N, D) of the un-augmented target training images."""
         self.set_model_mode('eval')
+        self._announce()
         with self.averaged():
             features = [
                 self.model(imgs.to(self.device)).cpu()
@@ -109,6 +117,23 @@ class EvaluatingEngine(torchreid.engine.Engine):
         number = len(self.domains.target_items)
         found = distributed.gathered(torch.cat(features), number)
         return found.float().numpy()
+
+    def _announce(self) -> None:
+        """Says what extracting the target's features will take."""
+        images = len(self.domains.target_items)
+        told = f'features of {images} target images'
+        tested = sum(
+            len(splits[part].dataset)
+            for splits in self.test_loader.values()
+            for part in ('query', 'gallery')
+        )
+        if not (self._seconds and tested):
+            logger.info('%s', told)
+            return
+        # As long for an image as the test before took, its ranks included.
+        size = unwrapped(self.model).feature_size
+        cost = extraction_cost(images, size, self._seconds / tested)
+        logger.info('%s: %s', told, cost)
 
     def adapt_batch_norm(self, finished: int, epoch: int) -> None:
         """Re-estimates the statistics on the target's training images.
@@ -142,8 +167,19 @@ class EvaluatingEngine(torchreid.engine.Engine):
         """
         if not self.test_loader:
             return 0.0
-        with self.averaged(), recorded_ranks(self.evaluator) as collected:
+        whole = kwargs.get('rerank') or kwargs.get('visrank')
+        rows_alone = self.evaluator == 'chunked' and not (
+            whole or kwargs.get('use_metric_cuhk03')
+        )
+        blocks = blocked_distances() if rows_alone else _whole()
+        started = time.monotonic()
+        with (
+            self.averaged(),
+            blocks,
+            recorded_ranks(self.evaluator) as collected,
+        ):
             rank1 = super().test(*args, **kwargs)
+        self._seconds = time.monotonic() - started
         self.scores = dict(zip(self.test_loader, collected, strict=True))
         return float(rank1)
 

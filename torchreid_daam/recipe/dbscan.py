@@ -8,7 +8,8 @@ from sklearn.cluster import DBSCAN
 from sklearn.exceptions import EfficiencyWarning
 from threadpoolctl import threadpool_limits
 
-from torchreid_daam.errors import InputError, RunFailed, check_choice
+from torchreid_daam.costs import Cost, check_memory
+from torchreid_daam.errors import RunFailed, check_choice
 from torchreid_daam.pseudo_labels import (
     PseudoLabels,
     confidence_weights,
@@ -18,6 +19,14 @@ from torchreid_daam.recipe.jaccard import jaccard_distances, predicted_memory
 
 logger = logging.getLogger('torchreid_daam')
 OUTLIERS = ('drop', 'own')
+# Of one core, measured: for two images and a dimension.
+DBSCAN_SECONDS = 5e-10
+
+
+def dbscan_cost(images: int, dim: int, k1: int, k2: int) -> Cost:
+    """Of a round's Jaccard distances and clustering."""
+    seconds = images * images * dim * DBSCAN_SECONDS
+    return Cost(seconds, predicted_memory(images, dim, k1, k2))
 
 
 class DBSCANLabeller:
@@ -74,18 +83,12 @@ class DBSCANLabeller:
         Raises:
             InputError: if it is more than ``max_memory_gb``.
         """
-        needed = predicted_memory(images, size, self.k1, self.k2)
-        told = (
-            f'DBSCAN on {images} target images: about {needed:.2g} GB '
-            'predicted'
+        check_memory(
+            f'DBSCAN on {images} target images',
+            dbscan_cost(images, size, self.k1, self.k2),
+            self.max_memory_gb,
+            'a smaller pseudo_labels.k1 or k2, pseudo_labels.method kmeans',
         )
-        logger.info(told)
-        if self.max_memory_gb and needed > self.max_memory_gb:
-            raise InputError(
-                f'pseudo_labels.max_memory_gb={self.max_memory_gb:g}: {told}; '
-                'a smaller pseudo_labels.k1 or k2, pseudo_labels.method '
-                'kmeans, or a higher limit'
-            )
 
     def __call__(
         self,
