@@ -1,5 +1,7 @@
 """evaluation/distances.py: rows of a table that is never whole."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torchreid_daam.evaluation.distances import (
     blocked_distances,
 )
 from torchreid_daam.evaluation.ranks import evaluate_rank
+from torchreid_daam.evaluation.reranking import Reranking
 
 
 @pytest.fixture
@@ -70,7 +73,49 @@ def test_a_test_scores_the_same(root, tmp_path, monkeypatch):
     assert len(made) == 1
     np.testing.assert_array_equal(cut.cmc, whole.cmc)
     assert cut.mean_ap == pytest.approx(whole.mean_ap, abs=1e-12)
-    # They read the whole table.
+    engine.evaluator = 'torchreid'
+    engine.scored_test()
+    assert len(made) == 1  # its own evaluator reads the whole table
+
+
+def rerank_upstream(queries, gallery, metric):
+    tables = [
+        torchreid.metrics.compute_distance_matrix(*pair, metric).numpy()
+        for pair in (
+            (queries, gallery),
+            (queries, queries),
+            (gallery, gallery),
+        )
+    ]
+    return torchreid.utils.re_ranking(*tables)
+
+
+@pytest.mark.parametrize('metric', ['euclidean', 'cosine'])
+def test_reranked_rows_are_torchreids(metric):
+    torch.manual_seed(1)
+    centers = torch.randn(12, 16)
+    queries = centers[torch.arange(30) % 12] + 0.4 * torch.randn(30, 16)
+    gallery = centers[torch.arange(140) % 12] + 0.4 * torch.randn(140, 16)
+    wanted = rerank_upstream(queries, gallery, metric)
+    found = Reranking(queries, gallery, metric)
+    rows = np.concatenate([found.rows(0, 7), found.rows(7, 30)])
+    np.testing.assert_allclose(rows, wanted, atol=1e-5)
+    assert found.rows(3, 4).dtype == np.float32
+
+
+def test_a_reranked_test_scores_the_same(root, tmp_path, monkeypatch):
+    engine = make_engine(root, tmp_path)
+    engine.evaluator = 'torchreid'
     engine.scored_test(rerank=True)
-    engine.scored_test(use_metric_cuhk03=False, visrank=False)
-    assert len(made) == 2
+    (wanted,) = engine.scores.values()
+    engine.evaluator = 'chunked'
+    engine.scored_test(rerank=True)  # small: torchreid's own
+    (small,) = engine.scores.values()
+    assert small.mean_ap == wanted.mean_ap
+    monkeypatch.setattr(distances, 'BLOCK_BYTES', 1000)
+    with mock.patch.object(distances, 'Reranking', wraps=Reranking) as made:
+        engine.scored_test(rerank=True)
+    assert made.call_count == 1
+    (cut,) = engine.scores.values()
+    np.testing.assert_array_equal(cut.cmc, wanted.cmc)
+    assert cut.mean_ap == pytest.approx(wanted.mean_ap, abs=1e-6)

@@ -102,5 +102,5 @@ def test_time_and_memory_of_ranks_follow_their_evaluator(cfg, monkeypatch):
     monkeypatch.setattr(plan, 'BLOCK_BYTES', 1e9)
     job.cfg.test.evaluator = 'chunked'
     assert plan.estimate(job).memory_gb == pytest.approx(1)
-    job.cfg.test.rerank = True
+    job.cfg.test.visrank = True
     assert plan.estimate(job).memory_gb == pytest.approx(3 * pairs)

@@ -125,7 +125,7 @@ def estimate(job: Job) -> Cost:
     )
     # Beside what the steps took: clustering; distances and ranks of a test.
     rank_bytes = RANK_BYTES[cfg.test.evaluator] * pairs
-    if cfg.test.evaluator == 'chunked' and not cfg.test.rerank:
+    if cfg.test.evaluator == 'chunked' and not cfg.test.visrank:
         rank_bytes = min(rank_bytes, BLOCK_BYTES)
     held = max(clustering.memory_gb * 1e9, rank_bytes)
     memory = peak_memory()

@@ -167,11 +167,11 @@ class EvaluatingEngine(torchreid.engine.Engine):
         """
         if not self.test_loader:
             return 0.0
-        whole = kwargs.get('rerank') or kwargs.get('visrank')
         rows_alone = self.evaluator == 'chunked' and not (
-            whole or kwargs.get('use_metric_cuhk03')
+            kwargs.get('visrank') or kwargs.get('use_metric_cuhk03')
         )
-        blocks = blocked_distances() if rows_alone else _whole()
+        rerank = bool(kwargs.get('rerank'))
+        blocks = blocked_distances(rerank) if rows_alone else _whole()
         started = time.monotonic()
         with (
             self.averaged(),

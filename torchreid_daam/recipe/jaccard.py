@@ -53,10 +53,10 @@ def jaccard_distances(
         raise ValueError(f'k1={k1}, k2={k2}: at least 1 each')
     f = np.ascontiguousarray(features, dtype=np.float32)
     ranks = nearest(f, min(max(k1, k2), len(f)))
-    members = _expanded(ranks[:, :k1], ranks[:, : _half(k1)])
+    members = expanded_sets(ranks[:, :k1], ranks[:, : _half(k1)])
     encoded = _encoded(f, members)
     if k2 > 1:
-        near = _sets(ranks[:, :k2]).astype(np.float64)
+        near = sets_of(ranks[:, :k2]).astype(np.float64)
         encoded = (near @ encoded) / min(k2, ranks.shape[1])
     encoded = sparse.csr_array(encoded)
     encoded.sort_indices()
@@ -107,7 +107,7 @@ def _half(k: int) -> int:
     return max(1, round(k / 2))
 
 
-def _sets(ranks: np.ndarray) -> sparse.csr_array:
+def sets_of(ranks: np.ndarray) -> sparse.csr_array:
     """Rows of images as a matrix (N, N) of ones."""
     n, k = ranks.shape
     ones = np.ones(n * k, dtype=np.int32)
@@ -117,11 +117,11 @@ def _sets(ranks: np.ndarray) -> sparse.csr_array:
 
 def _reciprocal(ranks: np.ndarray) -> sparse.csr_array:
     """R(i, k) as ones."""
-    near = _sets(ranks)
+    near = sets_of(ranks)
     return sparse.csr_array(near.multiply(near.T))
 
 
-def _expanded(ranks: np.ndarray, half: np.ndarray) -> sparse.csr_array:
+def expanded_sets(ranks: np.ndarray, half: np.ndarray) -> sparse.csr_array:
     """Members of each image's set, after the rule of two thirds."""
     wide, narrow = _reciprocal(ranks), _reciprocal(half)
     sizes = narrow.sum(axis=1)
@@ -137,11 +137,7 @@ def _expanded(ranks: np.ndarray, half: np.ndarray) -> sparse.csr_array:
 def _encoded(f: np.ndarray, members: sparse.csr_array) -> sparse.csr_array:
     """V: the softmax of -|f_i - f_j|^2 over the members of a row."""
     rows = np.repeat(np.arange(len(f)), np.diff(members.indptr))
-    weights = np.empty(len(rows))
-    for start in range(0, len(rows), _PAIRS):
-        part = slice(start, start + _PAIRS)
-        gap = f[rows[part]] - f[members.indices[part]]
-        weights[part] = np.einsum('ij,ij->i', gap, gap, dtype=np.float64)
+    weights = pair_distances(f, members)
     # The image itself is a member, at distance 0: no row underflows.
     np.exp(-weights, out=weights)
     weights /= np.bincount(rows, weights, minlength=len(f))[rows]
@@ -150,12 +146,23 @@ def _encoded(f: np.ndarray, members: sparse.csr_array) -> sparse.csr_array:
     )
 
 
+def pair_distances(f: np.ndarray, members: sparse.csr_array) -> np.ndarray:
+    """|f_i - f_j|^2 in float64, for each entry (i, j) of the matrix."""
+    rows = np.repeat(np.arange(len(f)), np.diff(members.indptr))
+    found = np.empty(len(rows))
+    for start in range(0, len(rows), _PAIRS):
+        part = slice(start, start + _PAIRS)
+        gap = f[rows[part]] - f[members.indices[part]]
+        found[part] = np.einsum('ij,ij->i', gap, gap, dtype=np.float64)
+    return found
+
+
 def _shared(encoded: sparse.csr_array, limit: float) -> sparse.csr_array:
     """Distances from V, block by block."""
     n = encoded.shape[0]
     columns = sparse.csc_array(encoded)
     parts = [
-        _block(encoded, columns, begin, end, limit)
+        jaccard_rows(encoded, columns, begin, end, limit)
         for begin, end in _blocks(encoded, columns)
     ]
     counts = np.concatenate([count for count, _, _ in parts])
@@ -180,7 +187,7 @@ def _blocks(
         begin = end
 
 
-def _block(
+def jaccard_rows(
     encoded: sparse.csr_array,
     columns: sparse.csc_array,
     begin: int,
