@@ -4,7 +4,8 @@ Distances, identities and cameras are drawn at the size of Market-1501's
 test. The evaluators run in turn on the same arrays in one process; each has
 to give the same bits as torchreid's Python form. Printed are seconds, the
 median of the repeats' ratios, and by how much the memory of the process
-peaks over what it was before the call.
+peaks over what it was before the call. Then the same from features: ours
+with distances in blocks, as the engine does, against one table of them.
 
     python benchmarks/evaluation.py [--repeats 2] [--size market]
 """
@@ -14,9 +15,11 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import torch
 import torchreid
 from measuring import compared, in_turn, where
 
+from torchreid_daam.evaluation.distances import BlockedDistances
 from torchreid_daam.evaluation.ranks import evaluate_rank
 
 # Queries, gallery, identities, cameras of the test set.
@@ -26,6 +29,7 @@ SIZES = {
 }
 # Market's gallery: about a seventh are distractors and junk of no identity.
 DISTRACTORS = 0.15
+DIM = 256
 
 
 def drawn(size: str, seed: int = 0) -> tuple[np.ndarray, ...]:
@@ -59,6 +63,26 @@ def evaluators() -> dict[str, Callable]:
     return found
 
 
+def from_features(case: tuple[np.ndarray, ...], size: str) -> dict:
+    """Calls that begin at features, with and without a table."""
+    queries, gallery, *_ = SIZES[size]
+    generator = torch.Generator().manual_seed(0)
+    q, g = (
+        torch.randn(number, DIM, generator=generator)
+        for number in (queries, gallery)
+    )
+    lists = case[1:]
+
+    def table() -> object:
+        found = torchreid.metrics.compute_distance_matrix(q, g)
+        return evaluate_rank(found.numpy(), *lists)
+
+    def blocks() -> object:
+        return evaluate_rank(BlockedDistances(q, g, 'euclidean'), *lists)
+
+    return {'in blocks': blocks, 'one table': table}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--repeats', type=int, default=2)
@@ -84,6 +108,14 @@ def main() -> None:
             f'{name:18s} {compared(runs, results["ours"])}  '
             f'{"same bits" if equal else "OTHER BITS"}'
         )
+
+    results = in_turn(from_features(case, args.size), args.repeats)
+    own = results['in blocks']
+    print(f'from features of {DIM} numbers')
+    for name, runs in results.items():
+        close = abs(runs[0].value[1] - own[0].value[1]) < 1e-9
+        told = 'same mAP' if close else 'OTHER mAP'
+        print(f'{name:18s} {compared(runs, own)}  {told}')
 
 
 if __name__ == '__main__':
