@@ -20,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch
 import torchreid
@@ -27,19 +28,55 @@ import torchreid
 from torchreid_daam import DAAMLoss, build_daam
 from torchreid_daam.epochs import Epochs
 from torchreid_daam.optim import fused
-from torchreid_daam.precision import Precision
+from torchreid_daam.precision import PRECISIONS, Precision
 from torchreid_daam.step import Step
 
-HEIGHT, WIDTH = 256, 128
+WIDTH = 128
 IDENTITIES, CLUSTERS = 751, 650
 
 
-def daam_step(backbone: str, images: torch.Tensor) -> Callable[[], None]:
+class Form(NamedTuple):
+    """Precision and layout that both steps of a pair have."""
+
+    precision: str = 'fp32'
+    channels_last: bool = False
+
+    def placed(
+        self, model: torch.nn.Module, images: torch.Tensor
+    ) -> torch.nn.Module:
+        """The model in this layout beside the images."""
+        layout = torch.contiguous_format
+        if self.channels_last:
+            layout = torch.channels_last
+        return model.to(images.device, memory_format=layout)
+
+    def arithmetic(self, images: torch.Tensor) -> Precision:
+        """As the engine has it."""
+        return Precision(self.precision, images.device.type)
+
+    def __str__(self) -> str:
+        return f'{self.precision}{", channels_last" * self.channels_last}'
+
+
+PLAIN = Form()
+
+
+def daam_step(
+    backbone: str, images: torch.Tensor, form: Form = PLAIN
+) -> Callable[[], None]:
     """The engine's step on a joint batch, all terms of Eq. 12 on."""
     model = build_daam(
         backbone, IDENTITIES, CLUSTERS, pretrained=False, seed=0
-    ).to(images.device)
-    train = Step(model, _optimizer(model), DAAMLoss(), Epochs(0, 1, 1), 0)
+    )
+    model = form.placed(model, images)
+    train = Step(
+        model,
+        _optimizer(model),
+        DAAMLoss(),
+        Epochs(0, 1, 1),
+        0,
+        precision=form.arithmetic(images),
+    )
     half = len(images) // 2
     shared = {'pid': torch.arange(half), 'impath': [''] * half}
     data = {
@@ -54,13 +91,11 @@ def daam_step(backbone: str, images: torch.Tensor) -> Callable[[], None]:
 
 
 def source_step(
-    backbone: str, images: torch.Tensor, precision: str, channels_last: bool
+    backbone: str, images: torch.Tensor, form: Form
 ) -> Callable[[], None]:
     """The engine's step of pretraining, in some form."""
     model = build_daam(backbone, IDENTITIES, 1, pretrained=False, seed=0)
-    model = model.to(images.device)
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)
+    model = form.placed(model, images)
     optimizer = _optimizer(model)
     if images.is_cuda:
         optimizer = fused(optimizer)
@@ -70,7 +105,7 @@ def source_step(
         DAAMLoss(),
         Epochs(1, 0, 1),
         0,
-        precision=Precision(precision, images.device.type),
+        precision=form.arithmetic(images),
     )
     pids = torch.arange(len(images)) % IDENTITIES
     data = {'source': {'img': images, 'pid': pids, 'impath': []}}
@@ -93,17 +128,20 @@ def stock_step(backbone: str, images: torch.Tensor) -> Callable[[], None]:
     return lambda: engine.forward_backward({'img': images, 'pid': pids})
 
 
-def bare_step(backbone: str, images: torch.Tensor) -> Callable[[], None]:
+def bare_step(
+    backbone: str, images: torch.Tensor, form: Form = PLAIN
+) -> Callable[[], None]:
     """A step of the backbone alone, without its classifier."""
     model = build_daam(backbone, 1, 1, pretrained=False, seed=0).backbone
-    model = model.to(images.device).train()
-    optimizer = _optimizer(model)
+    model = form.placed(model, images).train()
+    optimizer, precision = _optimizer(model), form.arithmetic(images)
 
     def step() -> None:
-        loss = model.featuremaps(images).sum()
+        with precision.forward():
+            loss = model.featuremaps(images).float().sum()
         optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        precision.backward(loss, {'loss': loss})
+        precision.step(optimizer)
 
     return step
 
@@ -129,11 +167,11 @@ def _synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def drawn(batch: int) -> torch.Tensor:
+def drawn(batch: int, height: int) -> torch.Tensor:
     """A batch of noise on the device."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch, 3, HEIGHT, WIDTH, generator=generator)
+    images = torch.randn(batch, 3, height, WIDTH, generator=generator)
     return images.to(device)
 
 
@@ -170,6 +208,9 @@ def main() -> None:
     parser.add_argument(
         '--backbones', nargs='+', default=['resnet18', 'resnet50']
     )
+    parser.add_argument('--height', type=int, default=256)
+    parser.add_argument('--precision', choices=PRECISIONS, default='fp32')
+    parser.add_argument('--channels-last', action='store_true')
     parser.add_argument('--stock', action='store_true')
     args = parser.parse_args()
     where = (
@@ -181,27 +222,28 @@ def main() -> None:
         f'{where}; torch {torch.__version__}, torchreid '
         f'{importlib.metadata.version("torchreid")}, Python '
         f'{platform.python_version()}; batch {args.batch} of '
-        f'{HEIGHT}x{WIDTH}, {args.repeats} repeats of {args.steps} steps, '
-        'in turn'
+        f'{args.height}x{WIDTH}, {args.repeats} repeats of {args.steps} '
+        'steps, in turn'
     )
-    images, how = drawn(args.batch), (args.repeats, args.steps)
+    images = drawn(args.batch, args.height)
+    form = Form(args.precision, args.channels_last)
+    how = (args.repeats, args.steps)
     print(f'{"step":34s} seconds over those of the bare backbone')
     for backbone in args.backbones:
-        ours, bare = daam_step(backbone, images), bare_step(backbone, images)
-        measure(f'{backbone}_daam', ours, bare, *how)
+        ours = daam_step(backbone, images, form)
+        bare = bare_step(backbone, images, form)
+        measure(f'{backbone}_daam, {form}', ours, bare, *how)
     if not args.stock:
         return
     print(f'{"step on the source":34s} seconds over those of torchreid')
-    forms = [('fp32', False), ('fp32', True), ('bf16', True)]
+    forms = [PLAIN, Form('fp32', True), Form('bf16', True)]
     if torch.cuda.is_available():
-        forms.append(('fp16', True))
+        forms.append(Form('fp16', True))
     for backbone in args.backbones:
         theirs = stock_step(backbone, images)
-        for precision, channels_last in forms:
-            ours = source_step(backbone, images, precision, channels_last)
-            layout = ', channels_last' * channels_last
-            name = f'{backbone}_daam, {precision}{layout}'
-            measure(name, ours, theirs, *how)
+        for form in forms:
+            ours = source_step(backbone, images, form)
+            measure(f'{backbone}_daam, {form}', ours, theirs, *how)
 
 
 if __name__ == '__main__':
