@@ -140,6 +140,11 @@ WRONG = {
         'train.precision=fp16',
         'fp32, bf16',
     ),
+    'a kernel that is not there': (
+        'train.fused on train.optim rmsprop',
+        'train.fused=on',
+        'sgd, adam',
+    ),
     'half precision of a stock engine': (
         'loss.name softmax train.max_epoch 1 train.precision bf16',
         'train.precision=bf16',

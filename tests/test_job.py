@@ -50,6 +50,23 @@ def test_a_compiled_backbone_gives_the_same_maps(cfg):
     assert model.state_dict().keys() == plain.state_dict().keys()
 
 
+@pytest.mark.parametrize('optim', ['sgd', 'adam', 'amsgrad'])
+def test_a_fused_optimiser_takes_the_same_steps(cfg, optim):
+    cfg.train.optim, cfg.train.lr = optim, 0.01
+    found = {}
+    for choice in ('auto', 'on', 'off'):
+        cfg.train.fused = choice
+        engine = prepare(cfg).engine
+        groups = engine.optimizer.param_groups
+        assert {bool(g.get('fused')) for g in groups} == {choice == 'on'}
+        for parameter in engine.model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        engine.optimizer.step()
+        found[choice] = engine.model.classifier_s.weight.detach()
+    torch.testing.assert_close(found['on'], found['off'])
+    assert torch.equal(found['auto'], found['off'])
+
+
 def test_channels_last_reaches_the_maps(cfg):
     cfg.train.channels_last = True
     model = prepare(cfg).engine.model

@@ -149,7 +149,7 @@ def _daam_engine(
     tracklets: dict[str, int],
 ) -> tuple[ImageDAAMEngine, int]:
     optimizer = torchreid.optim.build_optimizer(model, **optimizer_kwargs(cfg))
-    if cfg.use_gpu:
+    if cfg.train.fused == 'on' or (cfg.use_gpu and cfg.train.fused == 'auto'):
         optimizer = fused(optimizer)
     scheduler = build_restart_scheduler(optimizer, **restart_kwargs(cfg))
     head = getattr(unwrapped(model), 'nominal', None)

@@ -86,7 +86,11 @@ def _check_precision(cfg: CN) -> None:
             f'{", ".join(allowed)}'
         )
     if cfg.loss.name != 'daam':
-        wanted = {'train.precision': 'fp32', 'train.compile': False}
+        wanted = {
+            'train.precision': 'fp32',
+            'train.compile': False,
+            'train.fused': 'auto',
+        }
         for key, value in wanted.items():
             found = cfg.train[key.partition('.')[2]]
             if found != value:
@@ -94,6 +98,12 @@ def _check_precision(cfg: CN) -> None:
                     f'{key}={found}: with loss.name daam only; '
                     f'{cfg.loss.name} takes {value}'
                 )
+    one_kernel = ('sgd', 'adam', 'amsgrad')
+    if cfg.train.fused == 'on' and cfg.train.optim not in one_kernel:
+        raise InputError(
+            f'train.fused=on: train.optim={cfg.train.optim} has no such form; '
+            f'{", ".join(one_kernel)} have'
+        )
     named = os.environ.get('CXX', 'c++')
     if cfg.train.compile and not any(map(shutil.which, (named, *_COMPILERS))):
         raise InputError(

@@ -110,6 +110,7 @@ def get_default_config() -> CN:
     cfg.train.gamma = 0.1  # factor of a drop (section 5.2)
     cfg.train.channels_last = False  # layout of maps in memory; faster
     cfg.train.precision = 'fp32'  # of steps; or bf16, fp16
+    cfg.train.fused = 'auto'  # the optimiser in one kernel; on GPUs
     cfg.train.compile = False  # the backbone, by torch.compile
     cfg.train.checkpoint_minutes = 5.0  # between two; 0 = each epoch
     cfg.train.keep_last = 2  # checkpoints that stay

@@ -29,6 +29,7 @@ CHOICES: dict[str, tuple] = {
     'train.select': ('last', 'health', 'target_map'),
     'train.on_nan': ON_NAN,
     'train.precision': PRECISIONS,
+    'train.fused': ('auto', 'on', 'off'),
     'train.lr_scheduler': ('multi_step', 'single_step', 'cosine'),
     'train.optim': ('sgd', 'adam', 'amsgrad', 'rmsprop', 'radam'),
     'loss.name': ('daam', 'softmax', 'triplet'),
