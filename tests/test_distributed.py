@@ -27,6 +27,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def load(path):
+    return torch.load(path, weights_only=True)
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
@@ -87,7 +91,7 @@ def test_five_steps_are_those_of_one_process(tiny_root, tmp_path, number):
         script = [HERE / 'several.py', 'STEPS', tiny_root, out]
         codes, errors = ended(started(script, n))
         assert codes == [0] * n, errors
-        found[n] = [torch.load(out / f'STEPS-{r}.pth') for r in range(n)]
+        found[n] = [load(out / f'STEPS-{r}.pth') for r in range(n)]
     (one,), several = found[1], found[number]
     for name, value in one['state'].items():
         for each in several:
@@ -108,7 +112,7 @@ def test_labels_and_features_are_the_same_everywhere(tiny_root, tmp_path):
         script = [HERE / 'several.py', 'ROUNDS', tiny_root, out]
         codes, errors = ended(started(script, n))
         assert codes == [0] * n, errors
-        found[n] = [torch.load(out / f'ROUNDS-{r}.pth') for r in range(n)]
+        found[n] = [load(out / f'ROUNDS-{r}.pth') for r in range(n)]
     first, second = found[2]
     for name in ('labels', 'features'):
         assert torch.equal(first[name], second[name])
@@ -139,7 +143,7 @@ def test_a_killed_run_goes_on_with_the_same_bits(two_rounds, tmp_path):
     assert codes == [0, 0], errors
     assert yaml.safe_load((log / 'run.json').read_text())['processes'] == 2
     whole = (log / 'results.json').read_text()
-    weights = torch.load(log / 'checkpoints' / 'last.pth', weights_only=True)
+    weights = load(log / 'checkpoints' / 'last.pth')
     shutil.rmtree(log)
     processes = started([*two_rounds, 'model.resume', 'auto'], 2)
     deadline = time.monotonic() + 120
@@ -158,7 +162,7 @@ def test_a_killed_run_goes_on_with_the_same_bits(two_rounds, tmp_path):
     codes, errors = ended(started([*two_rounds, 'model.resume', 'auto'], 2))
     assert codes == [0, 0], errors
     assert (log / 'results.json').read_text() == whole
-    again = torch.load(log / 'checkpoints' / 'last.pth', weights_only=True)
+    again = load(log / 'checkpoints' / 'last.pth')
     for name, value in weights['state_dict'].items():
         assert torch.equal(value, again['state_dict'][name]), name
 
@@ -174,7 +178,7 @@ def test_a_signal_to_one_ends_both_with_a_checkpoint(two_rounds, tmp_path):
     processes[1].send_signal(signal.SIGTERM)
     codes, errors = ended(processes, 60)
     assert codes == [143, 143], errors
-    torch.load(checkpoints / 'last.pth', weights_only=True)
+    load(checkpoints / 'last.pth')
 
 
 def test_settings_that_are_wrong(two_rounds):
