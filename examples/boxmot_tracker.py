@@ -26,7 +26,7 @@ from boxmot import StrongSort
 from boxmot.reid.core.runtime import ReID
 from hall import FRAMES, PEOPLE, TARGET, detections, draw_clip
 
-from torchreid_daam.data.synthetic.knobs import PAIRS
+from torchreid_daam.data.synthetic.pairs import PAIRS
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 KINDS = ('source', 'adapted')
