@@ -91,11 +91,14 @@ def test_what_is_missing_is_said(finished, drawn, tmp_path):
     text = looks(alone, tmp_path, doc)
     assert 'No run of the row "supervised"' in text
     assert list(drawn.mock_calls[0].args[0]) == ['before', 'after']
+    assert 'f_sh: before (direct transfer), after the rounds. All' in text
     (run,) = found['baselines']['rows'][0]['runs']
     own = tmp_path / 'runs' / run['id'] / 'run'
     (own / 'checkpoints' / 'selected.pth').unlink()
     text = looks(alone, tmp_path, doc)
-    assert 'Not drawn: file=' in text and 'No panel "after": file=' in text
+    for words in ('Not drawn: file=', 'No panel "after": file='):
+        assert f'{words}runs/{run["id"]}/run/checkpoints/selected' in text
+    assert str(tmp_path) not in text
     settings = own / 'config.yaml'
     settings.write_text(
         settings.read_text().replace('synthetic_target', 'market1501')

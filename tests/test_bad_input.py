@@ -303,7 +303,7 @@ def weights_that_would_run_code(place):
     path = place.folder / 'code.pth'
     torch.save({'state_dict': {'a': os.system}}, path)
     place.rest = ['model.resume', path]
-    return f'model.resume={path}', 'not a file of weights alone'
+    return f'model.resume={path}', 'not weights alone'
 
 
 @case

@@ -508,13 +508,25 @@ def test_one_vector_on_every_way(run, command, tmp_path):
 @needs_onnx
 def test_another_incoming_size_and_unit_vectors(run, command, tmp_path):
     args = ('--input-size', '48x20', '--normalize', '--output', tmp_path)
-    code, _, err = command(run, *args)
+    code, out, err = command(run, *args)
     assert (code, err) == (0, '')
+    assert 'by the model, its images resized alike' in out
     path = tmp_path / 'resnet_tiny_daam_log.onnx'
     told = metadata(path)
+    assert told['forced'] is False
     assert told['input']['shape'] == ['batch', 3, 48, 20]
     assert told['input']['resized_in_graph_to'] == [32, 16]
     assert told['output']['l2_normalized'] is True
+    args = ('--output', tmp_path)
+    code, out, _ = command(run, *args)
+    assert code == 0
+    assert 'warning: replaces a file whose l2_normalized was True' in out
+    assert "shape was ['batch', 3, 48, 20], is ['batch', 3, 32, 16]" in out
+    assert 'vectors not normalised' in out
+    assert 'replaces' not in command(run, *args)[1]
+    path.with_name(f'{path.name}.metadata.json').write_text('[]')
+    assert 'replaces' not in command(run, *args)[1]
+    assert command(run, '--input-size', '48x20', '--normalize', *args)[0] == 0
     v = runtime.open_file('onnx', path.read_bytes())(images(3, (48, 20)))
     assert lengths(v) == pytest.approx([1, 1, 1], abs=1e-5)
 
@@ -729,6 +741,12 @@ def test_calibration_travels_with_its_own_model(
     found = told['calibration']
     assert found['threshold'] == 0.41 and found['false_accepts'] == 0.01
     assert found['checkpoint']['sha256'] == told['checkpoint']['sha256']
+    assert found['same_vectors'] is True
+    # Another size gives other distances.
+    code, out, _ = command(moved, '--no-map', '--input-size', '48x20')
+    assert code == 0 and 'threshold 0.4100: found with the fp32 model' in out
+    path = moved / 'export' / 'resnet_tiny_daam_moved.onnx'
+    assert metadata(path)['calibration']['same_vectors'] is False
     # Beside it lie other weights, for which the threshold says nothing.
     earlier = 'step-000001-000000'
     path = moved / 'checkpoints' / f'{earlier}.pth'

@@ -65,6 +65,14 @@ def test_load_model_refuses_other_files(tmp_path):
     assert 'no such file' in refused(load_model, str(tmp_path / 'gone'))
 
 
+def test_load_model_refuses_a_name_that_contradicts_its_weights(tmp_path):
+    path = saved(make(), tmp_path / 'x.pth', model_name='resnet50_daam')
+    said = refused(load_model, path)
+    assert said.endswith(
+        'model_name=resnet50_daam, but its weights are of resnet_tiny_daam'
+    )
+
+
 def test_load_model_refuses_a_later_format(tmp_path):
     model = make()
     text = b'{"format": 2, "backbone": "resnet_tiny", "novelty": 1}'

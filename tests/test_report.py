@@ -19,18 +19,21 @@ from tiny import tiny_config
 from torchreid_daam import adapt
 from torchreid_daam.cli import main, report_main
 from torchreid_daam.delivery import figures
+from torchreid_daam.delivery.figures.style import new_figure
 from torchreid_daam.delivery.records import read_terms
 from torchreid_daam.delivery.report import (
     Cell,
+    Picture,
     Scatter,
     Section,
     Table,
     render,
     section,
+    write,
 )
 from torchreid_daam.errors import InputError
 from torchreid_daam.report_facts import environment
-from torchreid_daam.report_material import THUMB, Pictures
+from torchreid_daam.report_material import ALONE, THUMB, Pictures, shrunk
 from torchreid_daam.report_ranks import allowed_order, average_precision
 from torchreid_daam.report_run import ReportWish, report_run
 
@@ -197,7 +200,8 @@ def test_a_calibrated_run_shows_its_threshold(finished, run):
 def test_a_run_without_checkpoints(finished, run):
     shutil.rmtree(run / 'checkpoints')
     found = page(finished, run)
-    assert len(found.missing) == 3 and found.text.count('<section') == PARTS
+    assert len(found.missing) == 4 and found.text.count('<section') == PARTS
+    assert 'no model to calibrate' in found.part('Threshold')
     assert any('no such file' in reason for reason in found.missing)
 
 
@@ -254,7 +258,7 @@ def test_a_model_of_another_version(finished, run):
 
 def test_data_that_is_gone(finished, run, tmp_path):
     found = page(finished, run, root=str(tmp_path / 'nowhere'))
-    assert sum('--root says where' in m for m in found.missing) == 3
+    assert sum('--root says where' in m for m in found.missing) == 4
     assert not (tmp_path / 'nowhere').exists()
 
 
@@ -264,11 +268,19 @@ def test_images_that_are_gone(finished, run, own_data):
         (own_data / name).write_bytes(b'')
     some = page(finished, run, root=str(own_data))
     assert some.missing == [] and 'gone' in some.part('Clusters')
+    gone, shown = map(
+        int,
+        re.search(r'(\d+) of (\d+) images can not', some.text).groups(),
+    )
+    assert 0 < gone < shown
     for name in labelled:
         (own_data / name).write_bytes(b'')
     none = page(finished, run, root=str(own_data))
-    assert len(none.missing) == 1  # the attention; a domain is left
-    assert f'none of {len(labelled)} images can be read' in none.missing[0]
+    # The attention and the clusters; a domain is left.
+    attention, clusters = none.missing
+    assert f'none of {len(labelled)} images can be read' in attention
+    assert '--root says where they are' in clusters
+    assert 'role="img"' not in none.part('Clusters')
     assert 't-SNE, after' in none.text
 
 
@@ -301,8 +313,9 @@ def test_one_domain_only(tmp_path):
     assert 'One domain only: the run has no unlabelled target' in found.text
     assert 't-SNE, after' in found.text
     assert 'the run has no unlabelled target' in found.missing
+    copy = shutil.copytree(cfg.save_dir, tmp_path / 'other' / 'log')
     wish = ReportWish(
-        compare=[cfg.save_dir, cfg.save_dir], output=str(tmp_path / 'both')
+        compare=[cfg.save_dir, copy], output=str(tmp_path / 'both')
     )
     with mock.patch('torchreid_daam.delivery.report.save'):
         both = Page(report_run(wish).read_text(encoding='utf-8'))
@@ -343,7 +356,51 @@ def test_an_image_from_the_command_line(finished, run, tmp_path, capsys):
     assert (out / 'report' / 'image.png').is_file()
     evil.write_bytes(b'no image')
     assert report_main(command) == 2
-    assert 'error: --image=' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert 'error: --image=' in said and 'not a readable image' in said
+
+
+def test_the_one_image_keeps_its_pixels():
+    small = Image.new('RGB', (30, 50))
+    assert shrunk(small).shape == (50, 30, 3)
+    large = Image.new('RGB', (4000, 1000))
+    assert shrunk(large).shape == (ALONE // 4, ALONE, 3)
+
+
+def test_figures_of_an_earlier_page_do_not_stay(tmp_path):
+    def drawn(*names):
+        pictures = [Picture(n, new_figure()[0], f'a {n}') for n in names]
+        write(tmp_path, 'x', [Section('a', pictures=pictures)])
+        return {path.name for path in (tmp_path / 'report').iterdir()}
+
+    (tmp_path / 'report').mkdir()
+    (tmp_path / 'report' / 'own.png').touch()
+    both = {'own.png', 'figures.json', 'a.png', 'a.pdf'}
+    assert drawn('a', 'b') == both | {'b.png', 'b.pdf'}
+    assert drawn('a') == both
+    listing = tmp_path / 'report' / 'figures.json'
+    assert json.loads(listing.read_text()) == {'a': 'a a'}
+    listing.write_text('["../report", "a", 7]')
+    assert drawn() == {'own.png', 'figures.json'}
+    assert (tmp_path / 'report.html').is_file()
+
+
+def test_a_folder_that_can_not_be_written_is_found_first(run, tmp_path):
+    blocked = tmp_path / 'file'
+    blocked.touch()
+    for options in ({'runs': [run]}, {'compare': [run, tmp_path / 'run2']}):
+        shutil.copytree(run, tmp_path / 'run2', dirs_exist_ok=True)
+        with (
+            mock.patch('torchreid_daam.report_run.section') as section,
+            pytest.raises(InputError, match=f'^--output={blocked}'),
+        ):
+            report_run(ReportWish(output=str(blocked), **options))
+        section.assert_not_called()
+
+
+def test_a_run_is_compared_once(run):
+    with pytest.raises(InputError, match='given twice'):
+        report_run(ReportWish(compare=[run, f'{run}/../run']))
 
 
 def test_figures_in_a_notebook(finished, repo, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from yacs.config import CfgNode as CN
@@ -75,9 +75,24 @@ def export_run(wish: Wish) -> Exported:
             'sha256': sha256(checkpoint),
         },
         'data': data,
-        'calibration': read_calibration(checkpoint),
+        'calibration': _calibration(checkpoint, options),
     }
     return export(model, folder, options, material, facts)
+
+
+def _calibration(checkpoint: Path, options: Options) -> dict[str, Any] | None:
+    """The threshold, and whether this file gives the vectors it is for."""
+    found = read_calibration(checkpoint)
+    if found is None:
+        return None
+    same = options.precision == 'fp32' and options.incoming == options.trained
+    note = 'of the distances that this file gives'
+    if not same:
+        note = (
+            'found with the fp32 model at the size it was trained at; the '
+            'distances of this file differ, and the share of errors with them'
+        )
+    return {**found, 'same_vectors': same, 'note': note}
 
 
 def located(source: str | os.PathLike) -> tuple[Path, Path | None]:

@@ -20,7 +20,8 @@ def load_model(path: str | os.PathLike, device: str = 'cpu') -> DAAM:
     Raises:
         InputError: if the file holds no such model.
     """
-    state = read_checkpoint(path)['state_dict']
+    content = read_checkpoint(path)
+    state = content['state_dict']
     if 'record' not in state:
         raise InputError(
             f'file={path}: no record of a DAAM model; plain backbone weights '
@@ -31,6 +32,12 @@ def load_model(path: str | os.PathLike, device: str = 'cpu') -> DAAM:
         raise InputError(
             f'file={path}: a model of format {written}; this version of '
             f'torchreid_daam reads {RECORD_FORMAT}'
+        )
+    named = content.get('model_name')
+    if named is not None and named != f'{kwargs.get("backbone")}_daam':
+        raise InputError(
+            f'file={path}: model_name={named}, but its weights are of '
+            f'{kwargs.get("backbone")}_daam'
         )
     try:
         model = _rebuilt(kwargs, state)

@@ -23,6 +23,7 @@ from torchreid_daam.delivery.records import (
 from torchreid_daam.delivery.report import Cell, Picture, Section, Table
 from torchreid_daam.delivery.words import ORACLE, figures_table, verdicts
 from torchreid_daam.errors import InputError
+from torchreid_daam.runs.checkpoint import checkpoint_file
 from torchreid_daam.runs.labels import LabelledFiles
 from torchreid_daam.runs.results import TITLES
 
@@ -91,6 +92,8 @@ def threshold(part: Section, run: Path) -> None:
     """Errors over the distance, where the run was calibrated."""
     found = read_calibration(run)
     if found is None:
+        if not checkpoint_file(run).is_file():
+            raise InputError('there is no model to calibrate')
         part.notes.append(
             'Not calibrated. This finds the distance up to which two images '
             'show the same person; the next report then shows it here.'

@@ -24,12 +24,20 @@ from torchreid_daam.runs.labels import LabelledFiles
 
 # Pixels of an image on the page, which bounds the page's size.
 THUMB = 128 * 64
+# Pixels of the longer side of the one image of a page of its own.
+ALONE = 512
 
 
 def sample(count: int, most: int, *key: str) -> list[int]:
     """At most so many indices below ``count``, in order, by a key."""
     chosen = key_generator(0, 'report', *key).permutation(count)[:most]
     return sorted(chosen.tolist())
+
+
+def shrunk(image: Image.Image) -> np.ndarray:
+    """(h, w, 3), an image's own pixels unless it is very large."""
+    image.thumbnail((ALONE, ALONE))
+    return np.asarray(image)
 
 
 class Pictures:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from torchreid_daam.data.reading import read_image
 from torchreid_daam.delivery.figures import (
     Tile,
     attention_overlays,
@@ -13,7 +14,7 @@ from torchreid_daam.delivery.figures import (
 from torchreid_daam.delivery.looking import attention_weights
 from torchreid_daam.delivery.report import Picture, Section
 from torchreid_daam.errors import InputError
-from torchreid_daam.report_material import Material, sample
+from torchreid_daam.report_material import Material, sample, shrunk
 
 # Bounds, so that a large data set costs no more than a small one.
 SCANNED, FAIR, EXTREME = 300, 4, 2
@@ -87,15 +88,24 @@ def one_overlay(material: Material, path: str) -> Callable[[Section], None]:
     """The weights on one image file."""
 
     def fill(part: Section) -> None:
+        image = shrunk(read_image(path, ()))
         weights = _weights(material, [path])[1]
-        figure = attention_overlays(
-            [material.pictures.thumb(path)], weights, ['']
-        )
+        figure = attention_overlays([image], weights, [''])
         name = os.path.basename(path)
         alt = f'{name}: the image, and the weights of DSH and DSP on it.'
         part.pictures.append(Picture('image', figure, alt))
 
     return fill
+
+
+def _unreadable(tiles: list[Tile]) -> list[str]:
+    """A note on images that are gone, if any; an error if all are."""
+    gone = sum(tile.image is None for tile in tiles)
+    if gone == len(tiles):
+        raise InputError(
+            f'none of {gone} images can be read; --root says where they are'
+        )
+    return [f'{gone} of {len(tiles)} images can not be read.'] if gone else []
 
 
 def clusters(material: Material) -> Callable[[Section], None]:
@@ -123,20 +133,26 @@ def clusters(material: Material) -> Callable[[Section], None]:
             f'clusters of fewer than {LEAST} are left out. Above an image is '
             'its weight.'
         )
+        sheets: dict[str, list[tuple[str, list[Tile]]]] = {}
         for kind, ordered in kinds.items():
-            rows = []
+            sheets[kind] = []
             for k in ordered[:CLUSTERS]:
                 shown = members[k][np.argsort(-weights[members[k]])]
                 step = np.linspace(0, len(shown) - 1, MEMBERS).round()
                 shown = shown[np.unique(step.astype(int))]
-                tiles = [
+                row = [
                     Tile(
                         material.pictures.thumb(material.file(files.names[i])),
                         f'{weights[i]:.2f}',
                     )
                     for i in shown
                 ]
-                rows.append((f'cluster {k}\n{len(members[k])} images', tiles))
+                title = f'cluster {k}\n{len(members[k])} images'
+                sheets[kind].append((title, row))
+        part.notes += _unreadable(
+            [t for rows in sheets.values() for _, row in rows for t in row]
+        )
+        for kind, rows in sheets.items():
             part.pictures.append(
                 Picture(
                     f'clusters-{kind}',

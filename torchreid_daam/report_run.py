@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from torchreid_daam import report_facts as facts
+from torchreid_daam.delivery.publish import claimed
 from torchreid_daam.delivery.report import Section, section, write
 from torchreid_daam.errors import InputError
 from torchreid_daam.report_compare import compare
@@ -48,8 +49,9 @@ def report_run(wish: ReportWish, writer: Any = None) -> Path:
     material = Material(run, wish.root, wish.before)
     if wish.image:
         return _image(material, wish)
+    folder = claimed(wish.output or run)  # before minutes of work
     parts = [section(title, fill) for title, fill in _parts(material, wish)]
-    return write(wish.output or run, f'Run {run.name}', parts, writer)
+    return write(folder, f'Run {run.name}', parts, writer)
 
 
 def checked(folder: str | os.PathLike) -> Path:
@@ -66,10 +68,10 @@ def _image(material: Material, wish: ReportWish) -> Path:
     path = os.path.expanduser(wish.image)
     if not os.path.isfile(path):
         raise InputError(f'--image={path}: no such file')
+    folder = claimed(wish.output or material.run / 'report' / 'image')
     part = section('Attention', one_overlay(material, path))
     if part.missing:
         raise InputError(f'--image={path}: {part.missing}')
-    folder = wish.output or material.run / 'report' / 'image'
     return write(folder, f'Attention of {material.run.name}', [part])
 
 
@@ -79,10 +81,14 @@ def _compare(wish: ReportWish) -> Path:
             'report: --compare takes two runs or more, and no --image'
         )
     runs = [checked(run) for run in wish.compare]
+    for i, run in enumerate(runs):
+        if any(os.path.samefile(run, other) for other in runs[:i]):
+            raise InputError(f'--compare {run}: given twice')
+    folder = claimed(wish.output or 'comparison')
     materials = [Material(run, wish.root) for run in runs]
     materials[0].before = wish.before
     parts = compare(materials)
-    return write(wish.output or 'comparison', 'Runs side by side', parts)
+    return write(folder, 'Runs side by side', parts)
 
 
 def _parts(

@@ -14,6 +14,7 @@ from torchreid_daam.delivery.graph import (
 )
 from torchreid_daam.delivery.metadata import (
     describe,
+    differences,
     for_trackers,
     input_output,
 )
@@ -40,10 +41,14 @@ TIMED_BATCHES = (1, 32)
 
 
 class Exported(NamedTuple):
-    """The file that was written and what its metadata says."""
+    """The file that was written and what its metadata says.
+
+    ``changes`` are those against an earlier file of the same name.
+    """
 
     path: Path
     metadata: dict[str, Any]
+    changes: list[str]
 
 
 def export(
@@ -114,15 +119,17 @@ def export(
             **facts,
             'parity': [row._asdict() for row in rows],
             'mAP': scores,
-            'forced': options.force,
+            # There is nothing to force where nothing is rounded.
+            'forced': options.force and options.precision != 'fp32',
         },
     )
     if options.precision == 'int8':
         metadata['calibration_images'] = len(material.calibration)
     if plain is not None:
         metadata['against_fp32'] = _against(plain, exported, content, options)
+    changes = differences(path, metadata)
     publish(path, content, metadata)
-    return Exported(path, metadata)
+    return Exported(path, metadata, changes)
 
 
 def ready(backbone: str, folder: str | os.PathLike, options: Options) -> Path:

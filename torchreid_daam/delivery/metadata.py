@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,28 @@ def versions(format_: str) -> dict[str, Any]:
     if format_ != 'onnx':
         del found['onnx_opset']
     return found
+
+
+def differences(path: Path, metadata: Mapping[str, Any]) -> list[str]:
+    """What an earlier file of this name takes or gives otherwise.
+
+    A tracker that was set up for it would go on with wrong vectors.
+    """
+    try:
+        text = metadata_path(path).read_text(encoding='utf-8')
+        earlier = json.loads(text)
+        return [
+            f'{key} was {earlier[part][key]}, is {value}'
+            for part in ('input', 'output')
+            for key, value in metadata[part].items()
+            if earlier[part][key] != _plain(value)
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # no such file, or none that we wrote
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
 
 
 def describe(

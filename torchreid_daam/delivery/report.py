@@ -1,5 +1,6 @@
 """The page: sections, each whole or explained as missing, in one file."""
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,10 @@ from matplotlib.figure import Figure
 
 from torchreid_daam.delivery.figures import save, svg
 from torchreid_daam.errors import plain_message
-from torchreid_daam.runs.files import write_text
+from torchreid_daam.runs.files import write_json, write_text
+
+# Folder of the figures, beside the page.
+DRAWN = 'report'
 
 
 @dataclass
@@ -132,6 +136,8 @@ def write(
 ) -> Path:
     """Writes ``report.html``, and its figures into ``report/``.
 
+    ``report/figures.json`` lists them with what they show.
+
     Args:
         folder: where they go.
         title: of the page.
@@ -150,8 +156,26 @@ def write(
                 picture.figure.draw_without_rendering()
             # Where things are is known by now; it is worked out once.
             picture.figure.set_layout_engine('none')
-            save(picture.figure, folder / 'report' / picture.name)
+            save(picture.figure, folder / DRAWN / picture.name)
             if writer is not None:
                 tag = f'{part.title}/{picture.name}'
                 writer.add_figure(tag, picture.figure, close=False)
+    _forget(folder / DRAWN, sections)
     return page
+
+
+def _forget(folder: Path, sections: Sequence[Section]) -> None:
+    """Lists what was drawn; what only an earlier page had is removed."""
+    drawn = {p.name: p.alt for part in sections for p in part.pictures}
+    listing = folder / 'figures.json'
+    try:
+        earlier = set(json.loads(listing.read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError):
+        earlier = set()
+    for name in earlier - set(drawn):
+        # Nobody's other file: a figure lies in this very folder.
+        if isinstance(name, str) and name == os.path.basename(name):
+            for ending in ('png', 'pdf'):
+                (folder / f'{name}.{ending}').unlink(missing_ok=True)
+    if drawn or earlier:
+        write_json(listing, drawn)

@@ -14,10 +14,12 @@ def report(exported: Exported) -> str:
         'images  batch  largest difference  smallest cosine',
         *(_parity_line(row) for row in told['parity']),
     ]
+    resized = told['input']['resized_in_graph_to']
+    alike = ', its images resized alike' if resized else ''
     for row in told['mAP']:
         lines.append(
-            f'mAP on {row["dataset"]}: {row["model"]:.2f} by the model, '
-            f'{row["file"]:.2f} by the file ({row["change"]:+.3f})'
+            f'mAP on {row["dataset"]}: {row["model"]:.2f} by the model'
+            f'{alike}, {row["file"]:.2f} by the file ({row["change"]:+.3f})'
         )
     if not told['mAP']:
         note = told['data'].get('note', 'left out by --no-map')
@@ -26,8 +28,17 @@ def report(exported: Exported) -> str:
         lines += _against_lines(told['against_fp32'], told['precision'])
     if not told['boxmot']['prepares_images_alike']:
         lines.append(f'warning: {told["boxmot"]["note"]}')
+    if calibration := told.get('calibration'):
+        lines.append(
+            f'threshold {calibration["threshold"]:.4f}: {calibration["note"]}'
+        )
+    for change in exported.changes:
+        lines.append(f'warning: replaces a file whose {change}')
     size = 'x'.join(map(str, told['input']['shape'][2:]))
-    lines.append(f'{exported.path} ({megabytes:.1f} MB, input {size})')
+    unit = 'unit' if told['output']['l2_normalized'] else 'not normalised'
+    lines.append(
+        f'{exported.path} ({megabytes:.1f} MB, input {size}, vectors {unit})'
+    )
     return '\n'.join(lines)
 
 

@@ -115,10 +115,7 @@ def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
         with stock_files_allowed():
             content = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
-        raise InputError(
-            f'{key}={path}: not a file of weights alone '
-            f'({_reason(error)}); it is not loaded'
-        ) from None
+        raise InputError(f'{key}={path}: {_refusal(error)}') from None
     except Exception as error:  # a damaged pickle raises nearly any kind
         raise InputError(
             f'{key}={path}: not a readable weights file ({_reason(error)})'
@@ -149,12 +146,22 @@ def _check_sums(path: Path, key: str) -> None:
         )
 
 
+def _refusal(error: Exception) -> str:
+    """Why a pickle is not loaded: by what it would run, if anything."""
+    text = str(error)
+    # torch's own words tell how to load the file all the same.
+    named = re.search(r'nsupported (?:global: )?GLOBAL (\S+)', text)
+    if named is not None:
+        return (
+            f'not weights alone: reading it would run {named[1]}, so it is '
+            'not loaded; weights saved as a state dict are'
+        )
+    reason = text.partition('WeightsUnpickler error:')[2].strip() or 'damaged'
+    return f'not a readable weights file ({reason.splitlines()[0][:120]})'
+
+
 def _reason(error: Exception) -> str:
-    text = one_line(error)
-    blocked = text.find('Unsupported global: ')
-    if blocked >= 0:
-        text = text[blocked:]
-    return text[:120] or type(error).__name__
+    return one_line(error)[:120] or type(error).__name__
 
 
 def training_state(

@@ -5,6 +5,7 @@ Only on embedded data: a document that is handed on shows nobody real.
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,18 +66,23 @@ def looks(found: Suites, out: Path, doc: Path, root: str = '') -> str:
     ]
     seen.sort(key=lambda s: s.supervised is None)
     seven = section('', lambda part: _fig7(part, seen[0], folder))
-    eight = section('', lambda part: _fig8(part, seen[0], folder))
+    drawn: list[str] = []
+    eight = section('', lambda part: _fig8(part, seen[0], folder, drawn))
     made = dict.fromkeys(
         line
         for suite in found.values()
         if any(row['key'] in ('full', 'supervised') for row in suite['rows'])
         for line in session_lines(suite)
     )
-    text = _text(seen[0], seven, eight, doc)
+    text = _text(seen[0], seven, eight, drawn, doc)
+    # The document goes where these folders are not.
+    text = text.replace(f'{out}{os.sep}', '')
     return text + '\nOf runs made by\n\n' + ''.join(f'- {m}\n' for m in made)
 
 
-def _text(seen: Seen, seven: Section, eight: Section, doc: Path) -> str:
+def _text(
+    seen: Seen, seven: Section, eight: Section, drawn: list[str], doc: Path
+) -> str:
     folder = doc.with_suffix('')
     parts = [
         '## Figures 7 and 8: what the model sees',
@@ -86,9 +92,9 @@ def _text(seen: Seen, seven: Section, eight: Section, doc: Path) -> str:
         'domain-specific (DSP) part on training images of the target; the '
         'two add up to 1. ' + ' '.join(seven.notes),
         _shown(seven, 'Figure 7: weights on images', folder / 'fig7', doc),
-        '**Figure 8.** t-SNE of f_sh: before (direct transfer), after, and '
-        'supervised on the target. All panels show the same images; places '
-        'of two panels cannot be compared. Coloured by domain, and by the '
+        f'**Figure 8.** t-SNE of f_sh: {", ".join(drawn)}. All panels show '
+        'the same images; places of two panels cannot be compared. Coloured '
+        'by domain, and by the '
         f'{NAMED} people of the target that have most images; identities '
         'colour the points and nothing else. ' + ' '.join(eight.notes),
         _shown(eight, 'Figure 8: domains', folder / 'fig8-domain', doc),
@@ -150,7 +156,7 @@ def _fig7(part: Section, seen: Seen, folder: Path) -> None:
     save(part.pictures[0].figure, folder / 'fig7', DPI)
 
 
-def _fig8(part: Section, seen: Seen, folder: Path) -> None:
+def _fig8(part: Section, seen: Seen, folder: Path, drawn: list[str]) -> None:
     own = _material(seen)
     panels = [
         Look('before', own, lambda: own.source_model),
@@ -163,6 +169,12 @@ def _fig8(part: Section, seen: Seen, folder: Path) -> None:
         panels.append(Look('supervised', third, lambda: third.model))
     entries, _ = domain_entries(own, part)
     entries, places = embedded_places(part, panels, entries)
+    titles = {
+        'before': 'before (direct transfer)',
+        'after': 'after the rounds',
+        'supervised': 'supervised on the target',
+    }
+    drawn += [titles[title] for title in places]
     people = [f'person {p}' if d == 'target' else '' for d, _, p in entries]
     known = Counter(name for name in people if name).most_common(NAMED)
     named = {name for name, _ in known}

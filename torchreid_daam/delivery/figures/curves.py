@@ -21,23 +21,31 @@ def loss_curves(
 ) -> Figure:
     """Each term of Eq. 12 over the batches, as means of equal stretches.
 
+    Each has an axis of its own: they differ by orders of magnitude.
+
     Args:
         terms: name -> (step, value) pairs in order.
         points: at most so many means per curve.
     """
-    figure, axes = new_figure()
-    for (name, pairs), color in zip(terms.items(), _cycle(), strict=False):
+    rows = (len(terms) + 1) // 2
+    figure, axes = new_figure(rows, 2, (4.6, 0.45 + 1.3 * rows))
+    end = max(pairs[-1][0] for pairs in terms.values())
+    named = zip(axes.flat, terms.items(), _cycle(), strict=False)
+    for axis, (name, pairs), color in named:
         steps, values = np.array(pairs, dtype=float).T
         parts = np.array_split(np.arange(len(steps)), min(points, len(steps)))
-        axes[0, 0].plot(
+        axis.plot(
             [steps[p].mean() for p in parts],
             [values[p].mean() for p in parts],
-            label=name,
             color=color,
             linewidth=1.2,
         )
-    axes[0, 0].set(xlabel='batch', ylabel='loss')
-    figure.legend(loc='outside upper center', ncols=3)
+        axis.set_title(name, fontsize=9)
+        axis.set_xlim(0, end)
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    for axis in axes.flat[len(terms) :]:
+        axis.set_axis_off()
+    figure.supxlabel('batch', fontsize=9)
     return figure
 
 
