@@ -202,3 +202,49 @@ def test_where_it_was_made(tmp_path):
         revision(REPOSITORY) != 'unknown' or not (REPOSITORY / '.git').exists()
     )
     assert 'cores' in machine()
+
+
+def test_shares_and_means_over_pairs_by_hand():
+    def row(key, *values):
+        runs = [
+            {'seed': s, 'status': 'done', 'scores': {'mAP': v}}
+            for s, v in enumerate(values)
+        ]
+        pair, _, title = key.partition('_')
+        return {'key': key, 'title': f'{pair}: {title}', 'runs': runs}
+
+    def claim(**more):
+        over = ('easy', 'hard', 'few')
+        empty = {'equal': False, 'least': 0.0, 'paper': ()}
+        return {'better': 'a', 'worse': 'b', 'over': over, **empty, **more}
+
+    suite = {
+        'suite': 'pairs',
+        'rows': [
+            row('easy_a', 80, 84),  # 8 more than 74 in the mean
+            row('easy_b', 70, 78, 99),
+            row('hard_a', 40, 60),  # 10 more
+            row('hard_b', 40, 40),
+            row('few_a', 50),  # 12 more
+            row('few_b', 38),
+        ],
+        'claims': [claim(least=9.0), claim(share=1.2), claim(share=1.3)],
+    }
+    mean, reached, not_reached = sentences(suite, {})
+    # Differences 8, 10, 12: sd 2, t 4.3027: 10 ± 4.97.
+    assert mean == (
+        'a over b, over 3 pairs: **holds; 9 or more in the mean, the '
+        'interval begins below that** (+10.0 [+5.0, +15.0] mAP; not a claim '
+        'of the paper).'
+    )
+    # 82 / 74, 50 / 40 and 50 / 38.
+    assert reached.startswith(
+        'a as a part of b, over 3 pairs: **reached** (1.225 ['
+    )
+    assert reached.endswith(', least 1.108; 1.20 wanted).')
+    assert '**not reached**' in not_reached
+    suite['claims'] = [
+        claim(better='hard_a', worse='hard_b', over=(), share=1.2)
+    ]
+    (one,) = sentences(suite, {})
+    assert one.startswith('hard: a as a part of hard: b: **reached** (1.250 [')

@@ -20,7 +20,7 @@ from torchreid_daam.errors import InputError, plain_message
 CONFIG = HERE.parent / 'configs' / 'synthetic.yaml'
 ALL = ('table3', 'table4', 'fig5', 'fig6', 'baselines', 'choices')
 # Not of the paper, and not part of `all`.
-MORE = ('plus', 'pairs')
+MORE = ('plus', 'pairs', 'own')
 QUICK = ('table3', 'table4')
 OUT = Path('log/tables')
 RESULTS = 'results.md'
@@ -112,7 +112,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
         '--seeds',
         nargs='*',
         type=int,
-        help='by default 5, of fig6, choices and pairs 3',
+        help='by default 5, of fig6, choices, pairs and own 3',
     )
     add('--quick', action='store_true', help='table3 and table4, one seed')
     add(

@@ -77,6 +77,7 @@ class Job(NamedTuple):
         seat: see ``Row``.
         seed: of training and, on embedded data, of the data.
         needs: id of the pretraining that it starts from; empty for none.
+        after: see ``Row``.
     """
 
     id: str
@@ -86,6 +87,7 @@ class Job(NamedTuple):
     seat: str
     seed: int
     needs: str = ''
+    after: str = ''
 
 
 def settings(base: CN, row: Row, seed: int) -> CN:
@@ -160,7 +162,7 @@ def _jobs(base: CN, row: Row, seed: int) -> list[Job]:
     before = _job(
         pretraining(cfg),
         f'pretraining of {name}',
-        row._replace(method='daam', seat=''),
+        row._replace(method='daam', seat='', after=''),
         seed,
     )
     if row.stage in ('direct', 'adabn'):
@@ -177,15 +179,17 @@ def _job(cfg: CN, name: str, row: Row, seed: int, needs: str = '') -> Job:
         'method': row.method,
         'seat': row.seat,
         'settings': _moved(cfg),
-        'source': source_digest(row.method, row.seat),
+        'source': source_digest(row.method, row.seat, row.after),
         'needs': needs,
     }
+    if row.after:
+        identity['after'] = row.after
     if not embedded(cfg):
         root = os.path.expanduser(cfg.data.root)
         identity['root'] = os.path.realpath(root)
     text = json.dumps(identity, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Job(key, name, cfg, row.method, row.seat, seed, needs)
+    return Job(key, name, cfg, row.method, row.seat, seed, needs, row.after)
 
 
 def _moved(cfg: CN) -> dict:
@@ -201,9 +205,11 @@ def _moved(cfg: CN) -> dict:
 _digests: dict[tuple[str, ...], str] = {}
 
 
-def source_digest(method: str = '', seat: str = '') -> str:
-    """Digest of the package's source and of a method's or seat's files."""
+def source_digest(method: str = '', seat: str = '', after: str = '') -> str:
+    """Digest of the package's source and of what else makes a run."""
     names = ('tables/worker.py', *FILES.get(method, ()))
+    if after:
+        names += ('tables/unlabelled.py',)
     if seat:
         names += ('tables/seats.py',)
     if names not in _digests:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from yacs.config import CfgNode as CN
 
 from tables.rows import (
     ADABN,
@@ -20,7 +19,6 @@ from tables.rows import (
     Claim,
     Row,
     Suite,
-    embedded,
 )
 from torchreid_daam.config import flatten
 
@@ -227,11 +225,3 @@ def pairs_suite(seeds: tuple[int, ...]) -> Suite:
             Claim(f'{pair}_{PLUS}', f'{pair}_{row.key}') for row in peers()
         ]
     return Suite('pairs', 'Other pairs', rows, claims, seeds, NOTE)
-
-
-def plus_suites(cfg: CN) -> list[Suite]:
-    """Both suites; other pairs only where all data is drawn."""
-    found = [plus_suite(tuple(range(5)))]
-    if embedded(cfg):
-        found.append(pairs_suite(tuple(range(3))))
-    return found

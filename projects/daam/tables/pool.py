@@ -22,9 +22,9 @@ def write_job(job: Job, folder: Path) -> None:
     """Writes what a worker is to do; an older record is removed."""
     (folder / 'record.json').unlink(missing_ok=True)
     write_text(folder / 'settings.yaml', job.cfg.dump())
-    fields = ('id', 'name', 'method', 'seat', 'seed', 'needs')
+    fields = ('id', 'name', 'method', 'seat', 'seed', 'needs', 'after')
     value = {name: getattr(job, name) for name in fields}
-    value['source'] = source_digest(job.method, job.seat)
+    value['source'] = source_digest(job.method, job.seat, job.after)
     write_json(folder / 'job.json', value)
 
 

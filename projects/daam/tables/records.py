@@ -121,6 +121,9 @@ def _run(
         'num_clusters': record.get('num_clusters'),
         'means': record.get('means', {}),
     }
+    for name in ('selection', 'threshold'):
+        if name in record:
+            run[name] = record[name]
     scored = [r for r in own if r['stage'] == stage]
     if scored:
         run['stage'] = stage

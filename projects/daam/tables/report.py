@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tables.intervals import mean_sd
+from tables.own_tables import search_table, selection_table
 from tables.published import table as published_table
 from tables.records import read_suite, session_lines
 from tables.verdicts import Scores, against, difference_text, sentences
@@ -22,6 +23,7 @@ ORDER = (
     'choices',
     'plus',
     'pairs',
+    'own',
 )
 COLUMNS = ('mAP', 'rank1', 'rank5', 'rank10')
 INTRODUCTION = """\
@@ -86,7 +88,8 @@ def write_report(
         text += EMBEDDED
     for suite in found.values():
         text += f'\n## {suite["title"]}\n\n'
-        text += '\n\n'.join(_parts(suite, found, figures, doc)) + '\n'
+        parts = _parts(suite, found, figures, doc)
+        text += '\n\n'.join(filter(None, parts)) + '\n'
     text += why(figures, found, doc)
     if models:
         from tables.looks import looks
@@ -102,6 +105,13 @@ def _parts(
     figures: dict[str, Path],
     doc: Path,
 ) -> Iterable[str]:
+    if suite['suite'] == 'own':
+        yield selection_table(suite)
+        yield search_table(suite)
+        yield '\n'.join(_failures(suite))
+        yield suite['note']
+        yield _made_by(suite)
+        return
     if suite['suite'] == 'fig5':
         yield _rounds_table(suite)
     else:
@@ -138,8 +148,7 @@ def _table(suite: dict[str, Any]) -> str:
         lines += [
             f'| {row["title"]}, seed {run["seed"]} | failed: '
             f'{_escaped(run["reason"])} ' + '|' * (len(head) - 1)
-            for run in row['runs']
-            if run['status'] == 'failed'
+            for run in _failed(row)
         ]
     text = '\n'.join(lines)
     if '*' in marks:
@@ -147,6 +156,17 @@ def _table(suite: dict[str, Any]) -> str:
     if '†' in marks:
         text += "\n\n† reads the target's true identities."
     return text
+
+
+def _failed(row: dict[str, Any]) -> list[dict[str, Any]]:
+    return [run for run in row['runs'] if run['status'] == 'failed']
+
+
+def _failures(suite: dict[str, Any]) -> Iterable[str]:
+    for row in suite['rows']:
+        for run in _failed(row):
+            reason = _escaped(run['reason'])
+            yield f'- {row["title"]}, seed {run["seed"]}: failed, {reason}'
 
 
 def _rounds_table(suite: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ class Row(NamedTuple):
         reference: key of the row that it is compared with.
         ours: whether the paper has no such row.
         x: where it stands in a figure.
+        after: ``judge`` adds what ``unlabelled.judged`` finds.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Row(NamedTuple):
     reference: str = FULL
     ours: bool = False
     x: float | None = None
+    after: str = ''
 
 
 class Claim(NamedTuple):
@@ -44,6 +46,9 @@ class Claim(NamedTuple):
             Duke; empty where the claim is not the paper's.
         equal: whether the claim is that they do not differ.
         least: mAP by which the first is wanted to be better.
+        share: part of the other's mAP that the first is wanted to reach.
+        over: pairs over which both are averaged; each key is then the end of
+            rows' keys, ``<pair>_<key>``.
     """
 
     better: str
@@ -51,6 +56,8 @@ class Claim(NamedTuple):
     paper: tuple[float, ...] = ()
     equal: bool = False
     least: float = 0.0
+    share: float = 0.0
+    over: tuple[str, ...] = ()
 
 
 class Suite(NamedTuple):

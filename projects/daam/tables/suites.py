@@ -9,7 +9,8 @@ from typing import Any
 from yacs.config import CfgNode as CN
 
 from tables.choices import choices, clusters
-from tables.plus import plus_suites
+from tables.own import own_suite
+from tables.plus import pairs_suite, plus_suite
 from tables.rows import (
     ADABN,
     DIRECT,
@@ -19,6 +20,7 @@ from tables.rows import (
     Claim,
     Row,
     Suite,
+    embedded,
 )
 
 
@@ -40,8 +42,10 @@ def suites(cfg: CN) -> dict[str, Suite]:
             'Every row is ours. A row whose interval holds 0 is a choice '
             'that is not shown to matter.',
         ),
-        *plus_suites(cfg),
+        plus_suite(five),
     ]
+    if embedded(cfg):
+        found += [pairs_suite(three), own_suite(three)]
     return {suite.key: suite for suite in found}
 
 

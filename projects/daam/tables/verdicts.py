@@ -1,6 +1,7 @@
 """Whether an order holds, told from intervals and not from means."""
 
 from collections.abc import Iterator, Mapping
+from statistics import fmean
 from typing import Any
 
 from tables.intervals import Difference, paired_difference
@@ -96,10 +97,43 @@ def sentences(
     return list(_choices(suite))
 
 
+def paired_values(
+    suite: Mapping[str, Any], claim: Mapping[str, Any]
+) -> tuple[dict[Any, float], dict[Any, float]]:
+    """mAP of a claim's rows by seed, or by pair as means over seeds."""
+
+    def values(key: str) -> dict[int, float]:
+        return Scores(row_of(suite, key), 'mAP').values
+
+    keys = claim['better'], claim['worse']
+    if not claim.get('over'):
+        first, second = map(values, keys)
+        return first, second
+    found: tuple[dict[Any, float], dict[Any, float]] = ({}, {})
+    for pair in claim['over']:
+        both = [values(f'{pair}_{key}') for key in keys]
+        seeds = set(both[0]) & set(both[1])
+        for means, one in zip(found, both, strict=True):
+            if seeds:
+                means[pair] = fmean(one[seed] for seed in sorted(seeds))
+    return found
+
+
 def _claim(suite: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
-    rows = [row_of(suite, claim[name]) for name in ('better', 'worse')]
-    first, second = (row['title'] for row in rows)
-    difference = against(suite, claim['better'], claim['worse'])
+    prefix, where = '', ''
+    if claim.get('over'):
+        prefix = f'{claim["over"][0]}_'
+        where = f', over {len(claim["over"])} pairs'
+    first, second = (
+        row_of(suite, prefix + claim[name])['title'].rpartition(': ')[2]
+        if prefix
+        else row_of(suite, claim[name])['title']
+        for name in ('better', 'worse')
+    )
+    values = paired_values(suite, claim)
+    if claim.get('share'):
+        return _share(f'{first} as a part of {second}{where}', values, claim)
+    difference = paired_difference(*values)
     said = verdict(difference, claim['equal'], claim['least'])
     relation = 'as good as' if claim['equal'] else 'over'
     source = 'not a claim of the paper'
@@ -107,8 +141,31 @@ def _claim(suite: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
         values = ' and '.join(f'{value:+.1f}' for value in claim['paper'])
         source = f'the paper: {values}'
     return (
-        f'{first} {relation} {second}: **{said}** '
+        f'{first} {relation} {second}{where}: **{said}** '
         f'({difference_text(difference)} mAP; {source}).'
+    )
+
+
+def _share(
+    what: str,
+    values: tuple[Mapping[Any, float], Mapping[Any, float]],
+    claim: Mapping[str, Any],
+) -> str:
+    """How much of the other's mAP a row reaches."""
+    first, second = values
+    parts = {k: first[k] / second[k] for k in first if second.get(k)}
+    found = paired_difference(parts, dict.fromkeys(parts, 0.0))
+    wanted = f'{claim["share"]:.2f} wanted'
+    if found is None:
+        return f'{what}: **not measured** ({wanted}).'
+    said = 'reached' if found.mean >= claim['share'] else 'not reached'
+    spread = ''
+    if found.low is not None:
+        spread = f' [{found.low:.3f}, {found.high:.3f}]'
+    least = min(parts.values())
+    return (
+        f'{what}: **{said}** ({found.mean:.3f}{spread}, least {least:.3f}; '
+        f'{wanted}).'
     )
 
 

@@ -24,6 +24,7 @@ from yacs.config import CfgNode as CN
 from tables.explain import explain, last_labels
 from tables.jobs import FORMAT, source_digest
 from tables.seats import seats
+from tables.unlabelled import judged
 from torchreid_daam import adapt, get_default_config
 from torchreid_daam.config import merge_file
 from torchreid_daam.errors import plain_message
@@ -71,7 +72,8 @@ def work(folder: Path) -> dict[str, Any]:
 
 
 def _run(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
-    if source_digest(job['method'], job['seat']) != job['source']:
+    source = source_digest(job['method'], job['seat'], job['after'])
+    if source != job['source']:
         raise RuntimeError('the source has changed since the command began')
     cfg = get_default_config()
     merge_file(cfg, str(folder / 'settings.yaml'))
@@ -94,6 +96,8 @@ def _run(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     found = {'rows': rows, **_labels(run)}
     if job['method'] == 'daam' and cfg.train.rounds:
         found.update(explain(cfg, run, folder / 'explain.npz'))
+    if job['after'] == 'judge':
+        found.update(judged(cfg, run))
     # Nothing goes on from here; Figure 8 looks with the supervised model.
     names = ['last', 'step-']
     names += ['model.pth'] if job['method'] != 'supervised' else []
