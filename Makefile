@@ -45,8 +45,8 @@ results: venv ## the paper's tables into docs/results.md; goes on where it was
 	$(VENV)/bin/python projects/daam/ablation.py report --out $(RESULTS) \
 		--doc docs/results.md && exit $$code
 
-results-plus: venv ## the modern recipe, its peers, other pairs; goes on too
-	$(VENV)/bin/python projects/daam/ablation.py plus pairs \
+results-plus: venv ## the modern recipe, its peers, other pairs, own cameras; goes on too
+	$(VENV)/bin/python projects/daam/ablation.py plus pairs own \
 		--out $(RESULTS) --workers $(WORKERS) $(ARGS); \
 	code=$$?; test $$code -le 1 || exit $$code; \
 	$(VENV)/bin/python projects/daam/ablation.py report --out $(RESULTS) \
