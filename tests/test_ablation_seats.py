@@ -1,14 +1,10 @@
 """Labellers and the engine that rows bring along."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pytest
-import torch
 
 from tables.seats import (
     Reweighted,
-    SeparateBatchesEngine,
     TrueLabels,
     constant,
     seats,
@@ -69,7 +65,7 @@ def test_true_labels():
 @pytest.fixture(scope='module')
 def job(tmp_path_factory):
     cfg = tiny_config(tmp_path_factory.mktemp('seats'))
-    return prepare(cfg, engine_class=SeparateBatchesEngine)
+    return prepare(cfg)
 
 
 def test_true_pids_are_in_the_engine_order(job):
@@ -88,41 +84,3 @@ def test_clusters_are_a_share_of_the_rule(job):
     assert seats('') == {}
     with pytest.raises(KeyError):
         seats('unknown')
-
-
-class Pair(NamedTuple):
-    rows: torch.Tensor
-    nothing: None
-
-
-class BatchMean(torch.nn.Module):
-    """Says of each row the mean of the batch that it came in."""
-
-    def forward(self, x):
-        return Pair(x.flatten(1).mean(1) * 0 + x.mean(), None)
-
-
-def test_separate_batches_are_two_calls_in_the_order_of_the_rows(job):
-    engine = job.engine
-    model, engine.model = engine.model, BatchMean()
-    try:
-        imgs = torch.tensor([1.0, 10, 3, 20]).view(4, 1, 1, 1)
-        both = {'is_source': torch.tensor([True, False, True, False])}
-        output = engine.outputs(imgs, both)
-        assert output.rows.tolist() == [2, 15, 2, 15]
-        assert output.nothing is None
-        alone = {'is_source': torch.tensor([True] * 4)}
-        assert engine.outputs(imgs, alone).rows.tolist() == [8.5] * 4
-    finally:
-        engine.model = model
-
-
-def test_separate_batches_send_gradients_to_both_domains(job):
-    imgs = torch.zeros(4, 3, 32, 16, requires_grad=True)
-    imgs = imgs + torch.randn(4, 3, 32, 16)
-    imgs.retain_grad()
-    batch = {'is_source': torch.tensor([True, False, True, False])}
-    job.engine.set_model_mode('train')
-    output = job.engine.outputs(imgs, batch)
-    output.y_s.square().sum().backward()
-    assert (imgs.grad.flatten(1).abs().sum(1) > 0).all()

@@ -108,6 +108,7 @@ ROUNDS_ONLY = {
     'pseudo_labels.outliers': 'own',
     'sampler.train_sampler_t': 'PseudoIdentitySampler',
     'train.ema_decay': 0.9,
+    'train.forward': 'separate',
     'train.source_free_from': 2,
     'loss.daam.weight_soft': 1,
     'loss.daam.weight_triplet': 1,

@@ -312,7 +312,7 @@ def cut_weights(place):
     torch.save({'a': torch.zeros(1000)}, path)
     os.truncate(path, 500)
     place.rest = ['model.backbone_weights', path]
-    return f'model.backbone_weights={path}', 'not a readable'
+    return f'model.backbone_weights={path}', 'damaged; cut'
 
 
 # Images

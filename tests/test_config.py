@@ -301,6 +301,9 @@ def test_a_missing_file(tmp_path):
 
 def test_a_run_has_a_folder():
     cfg = get_default_config()
+    cfg.data.save_dir = 'a\0b'
+    with pytest.raises(InputError, match=r'data.save_dir=a\\0b: a folder'):
+        check_values(cfg)
     cfg.data.save_dir = ''
     with pytest.raises(InputError, match='data.save_dir=: a folder'):
         check_values(cfg)
@@ -411,6 +414,7 @@ def parameters(*callables):
             parameters(ImageDAAMEngine)
             - {'datamanager', 'model', 'scheduler', 'labeller', 'sampler'}
             - {'sampler_s', 'terms', 'averager', 'persistent_workers'}
+            - {'forward'}
             - {'guard', 'observer', 'selector', 'folder', 'precision'},
         ),
         ('guard', parameters(StepGuard)),

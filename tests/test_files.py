@@ -7,6 +7,8 @@ import pytest
 
 from torchreid_daam.runs.files import (
     atomic,
+    beside,
+    remove_leftovers,
     write_arrays,
     write_json,
     write_text,
@@ -57,3 +59,15 @@ def test_arrays(tmp_path):
     with np.load(path) as read:  # no pickle
         assert read['a'].tolist() == [0, 1, 2]
         assert read['b'].tolist() == ['x', 'yz']
+
+
+def test_leftovers_are_told_from_files_of_somebody(tmp_path):
+    (tmp_path / 'sub').mkdir()
+    own = [tmp_path / '.my.tmp', tmp_path / 'sub' / '.note.tmp']
+    own += [tmp_path / '.a.12345678.tmp.txt', tmp_path / '.a.1234567g.tmp']
+    left = [beside(tmp_path / 'a.pth'), beside(tmp_path / 'sub' / 'b')]
+    for path in own + left:
+        path.touch()
+    remove_leftovers(tmp_path)
+    assert all(path.exists() for path in own)
+    assert not any(path.exists() for path in left)

@@ -78,3 +78,22 @@ def test_when(tmp_path, monkeypatch, minutes, waited, epoch_ends, due):
     assert kept.due(epoch_ends) is due
     kept.write({'epoch': 1, 'batch': 0})
     assert kept.due() is False
+
+
+def test_files_of_somebody_stay(tmp_path):
+    for name in ('step-my notes.pth', 'step-1-2.pth', 'step-000009.pth'):
+        (tmp_path / name).touch()
+    write(tmp_path, 1, keep_last=1)
+    write(tmp_path, 2, keep_last=1)
+    assert names(tmp_path) == [
+        'last.pth',
+        'step-000002-000000.pth',
+        'step-000009.pth',
+        'step-1-2.pth',
+        'step-my notes.pth',
+    ]
+    found = CheckpointHistory(tmp_path).newest_first()
+    assert [path.name for path in found] == [
+        'last.pth',
+        'step-000002-000000.pth',
+    ]

@@ -82,7 +82,7 @@ def test_whole_paths_are_of_the_folders_that_are_named(tmp_path):
         (f'{own}2/a.jpg', True),
         (f'{own}/../a.jpg', True),
         (f'{own}/a\0b.jpg', True),
-        ('a/1.jpg', False),
+        ('a/9.jpg', False),
     ):
         np.savez(path, **{**content(), 'path': np.array([*NAMES[:2], name])})
         if wrong:
@@ -110,6 +110,10 @@ def test_each_array_is_needed(tmp_path, name):
         ({'label': np.array([0, 1, -2])}, 'labels from -2 to 1'),
         ({'weight': np.zeros(4, np.float32)}, '4 of weight'),
         ({'path': np.arange(3)}, 'path is int64'),
+        ({'path': np.array(['a', 'b', 'a'])}, 'a path is there twice'),
+        ({'weight': np.array([0.1, np.nan, 1])}, 'weights of 0 or more'),
+        ({'weight': np.array([0.1, -0.1, 1])}, 'weights of 0 or more'),
+        ({'centers': np.full((2, 4), np.inf)}, 'centres have to be finite'),
     ],
 )
 def test_wrong_arrays(tmp_path, changed, told):

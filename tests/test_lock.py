@@ -47,6 +47,24 @@ def test_a_second_process_is_told_the_first_ones_pid(holder, tmp_path):
         assert (tmp_path / '.owner').read_text() == f'{os.getpid()}\n'
 
 
+def test_an_owner_that_is_no_text(holder, tmp_path):
+    (tmp_path / '.owner').write_bytes(b'\xff\xfe')
+    with (
+        pytest.raises(InputError, match=r'process \(unknown\) is writing'),
+        owned(tmp_path, 'data.save_dir'),
+    ):
+        pass
+
+
+def test_a_folder_in_the_place_of_the_lock(tmp_path):
+    (tmp_path / '.lock').mkdir()
+    with (
+        pytest.raises(InputError, match=r'\.lock in it is a folder'),
+        owned(tmp_path, 'data.save_dir'),
+    ):
+        pass
+
+
 def test_children_of_a_dead_owner_are_waited_for(holder, tmp_path):
     holder.kill()
     holder.wait()

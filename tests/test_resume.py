@@ -13,6 +13,7 @@ import torch
 from layouts import picture
 from tiny import tiny_config
 from torchreid_daam import adapt
+from torchreid_daam import run as run_module
 from torchreid_daam.config import flatten, get_default_config
 from torchreid_daam.engine import ImageDAAMEngine
 from torchreid_daam.errors import InputError
@@ -289,6 +290,88 @@ def test_an_unfinished_run_is_not_begun_anew(whole, tmp_path, monkeypatch):
         adapt(anew)
     assert adapt(resumed) == results
     assert adapt(anew) == results  # it is complete
+
+
+def test_a_complete_run_is_not_cut_short(whole, tmp_path):
+    cfg, _ = whole
+    folder = tmp_path / 'log'
+    shutil.copytree(cfg.save_dir, folder)
+    before = {p: p.read_bytes() for p in folder.rglob('*') if p.is_file()}
+    other = cfg.clone()
+    other.data.save_dir = str(folder)
+    files = sorted((folder / 'checkpoints').glob('step-*.pth'))
+    other.model.resume = str(files[0])
+    with pytest.raises(InputError, match='all that came after this file'):
+        adapt(other)
+    after = {p: p.read_bytes() for p in before}
+    assert after == before
+    other.model.resume = str(files[-1])  # has two names
+    adapt(other)
+    # Elsewhere it may be gone on with.
+    other.model.resume = str(files[0])
+    other.data.save_dir = str(tmp_path / 'elsewhere')
+    adapt(other)
+
+
+@pytest.mark.parametrize('name', ['config.yaml', 'results.json'])
+def test_files_of_somebody_are_not_overwritten(whole, tmp_path, name):
+    cfg = whole[0].clone()
+    cfg.data.save_dir = str(tmp_path / 'log')
+    path = tmp_path / 'log' / name
+    path.parent.mkdir()
+    for text in ('mine: 1', '{"mine": 1}', 'train: {lr: 0.1}', '[['):
+        path.write_text(text)
+        with pytest.raises(InputError, match=f'{name} in it is not a run'):
+            adapt(cfg)
+        assert path.read_text() == text
+        assert {p.name for p in path.parent.iterdir()} <= {name, '.lock'}
+
+
+@pytest.mark.parametrize('name', ['checkpoints', 'pseudo_labels'])
+def test_a_file_in_the_place_of_a_folder(whole, tmp_path, name):
+    cfg = whole[0].clone()
+    cfg.data.save_dir = str(tmp_path / 'log')
+    (tmp_path / 'log').mkdir()
+    (tmp_path / 'log' / name).touch()
+    with pytest.raises(InputError, match=f'{name} in it is no folder'):
+        adapt(cfg)
+
+
+@pytest.mark.parametrize('part', ['query', 'bounding_box_test'])
+def test_other_test_images_are_refused(whole, tmp_path, monkeypatch, part):
+    cfg = whole[0].clone()
+    shutil.copytree(cfg.data.root, tmp_path / 'data')
+    cfg.data.root = str(tmp_path / 'data')
+    resumed = killed(cfg, tmp_path / 'log', monkeypatch)
+    (folder,) = (tmp_path / 'data').rglob(f'target/{part}')
+    one, *_, other = sorted(folder.glob('*.jpg'))
+    shutil.copy(other, one)
+    with pytest.raises(InputError, match='had other tests'):
+        adapt(resumed)
+
+
+def test_auto_is_what_is_there_once_the_folder_is_free(
+    whole, tmp_path, monkeypatch
+):
+    """The first process writes its first checkpoint while one waits."""
+    cfg, results = whole
+    waiting = cfg.clone()
+    waiting.data.save_dir = str(tmp_path / 'log')
+    waiting.model.resume = 'auto'
+    original = run_module.owned
+
+    @contextlib.contextmanager
+    def late(folder, key):
+        if not list((tmp_path / 'log').rglob('*.pth')):
+            monkeypatch.setattr(run_module, 'owned', original)
+            killed(cfg, tmp_path / 'log', monkeypatch)
+        with original(folder, key):
+            yield
+
+    monkeypatch.setattr(run_module, 'owned', late)
+    assert adapt(waiting) == results
+    parts = json.loads((tmp_path / 'log' / 'run.json').read_text())['parts']
+    assert len(parts) == 2
 
 
 def test_more_rounds_than_the_run_had(whole, tmp_path):

@@ -16,6 +16,7 @@ from torchreid_daam.recipe.teacher import (
     soft_term,
 )
 from torchreid_daam.recipe.terms import MoreTerms
+from torchreid_daam.step import joint_forward
 
 
 def small(clusters=3):
@@ -111,7 +112,7 @@ def test_own_weights_come_back_after_an_error():
 def test_targets_are_those_of_a_copy_with_the_averages_weights():
     model, imgs = small(), torch.randn(6, 3, 32, 16)
     average = WeightAverage(0.5, soft=True)
-    assert average.targets(model, imgs) == {}
+    assert average.targets(model, imgs, {}, joint_forward) == {}
     average.restart(model)
     moved(model, 0.02)
     average.update(model)
@@ -119,13 +120,15 @@ def test_targets_are_those_of_a_copy_with_the_averages_weights():
     for name, value in average.state_dict().items():
         teacher.get_parameter(name).data.copy_(value)
     own = copy.deepcopy(model.state_dict())
-    found = average.targets(model.train(), imgs)['y_t_teacher']
+    found = average.targets(model.train(), imgs, {}, joint_forward)[
+        'y_t_teacher'
+    ]
     assert torch.equal(found, teacher.train()(imgs).y_t)
     assert not torch.equal(found, copy.deepcopy(model)(imgs).y_t)
     assert not found.requires_grad
     for name, value in model.state_dict().items():
         assert torch.equal(value, own[name]), name
-    assert WeightAverage(0.5).targets(model, imgs) == {}
+    assert WeightAverage(0.5).targets(model, imgs, {}, joint_forward) == {}
 
 
 def test_state_goes_and_comes_back():

@@ -37,9 +37,11 @@ from torchreid_daam.recipe.balanced import BalancedIdentities
 from torchreid_daam.recipe.consensus import weighed_by_agreement
 from torchreid_daam.recipe.dbscan import DBSCANLabeller, dbscan_cost
 from torchreid_daam.recipe.refined import RefinedLabeller
+from torchreid_daam.recipe.separate import separate_forward
 from torchreid_daam.recipe.teacher import WeightAverage, soft_term
 from torchreid_daam.recipe.terms import MoreTerms
 from torchreid_daam.recipe.triplet import TripletTerm
+from torchreid_daam.step import joint_forward
 from torchreid_daam.stock import build_plain_model
 from torchreid_daam.synced_norm import synced
 
@@ -126,6 +128,12 @@ def clustering_cost(cfg: CN, images: int) -> Cost:
     # A search tries each of its candidates.
     clusters = labels.num_clusters or sum(candidates(images))
     return kmeans_cost(images, dim, clusters)
+
+
+def forward_of(cfg: CN) -> Callable:
+    """The forward seat: one call for a joint batch, or one per domain."""
+    separate = cfg.train.forward == 'separate'
+    return separate_forward if separate else joint_forward
 
 
 def build_averager(cfg: CN) -> WeightAverage | None:

@@ -18,6 +18,7 @@ from torchreid_daam.errors import (
     system_message,
     worker_died,
 )
+from torchreid_daam.runs.signals import CODES, Ended, ending
 
 logger = logging.getLogger('torchreid_daam')
 
@@ -25,10 +26,6 @@ logger = logging.getLogger('torchreid_daam')
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(message)
-
-
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,12 +76,10 @@ def _guarded(action) -> int:
     )
     # Libraries' warnings belong to the log; stderr is for what went wrong.
     logging.captureWarnings(True)
-    previous = signal.signal(signal.SIGTERM, _terminate)
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # a door's
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     threads, threading.excepthook = threading.excepthook, _thread_ended
     try:
-        action()
+        with ending():
+            action()
     except InputError as error:
         print(f'error: {plain_message(error)}', file=sys.stderr)
         return 2
@@ -101,23 +96,15 @@ def _guarded(action) -> int:
             raise
         print(f'error: {system_message(error)}', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
-        return 130
-    except _Terminated:
-        print('terminated', file=sys.stderr)
-        return 143
+    except KeyboardInterrupt as end:
+        number = end.number if isinstance(end, Ended) else signal.SIGINT
+        said = 'interrupted' if number == signal.SIGINT else 'terminated'
+        print(said, file=sys.stderr)
+        return CODES[number]
     finally:
-        signal.signal(signal.SIGTERM, previous)
         threading.excepthook = threads
         logging.captureWarnings(False)
     return 0
-
-
-def _terminate(*_) -> NoReturn:
-    # One is enough: a second would interrupt the tidying up.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise _Terminated
 
 
 def _thread_ended(args: threading.ExceptHookArgs) -> None:

@@ -28,7 +28,7 @@ from torchreid_daam.runs.events import Events
 from torchreid_daam.runs.folder import RunFolder
 from torchreid_daam.runs.keeper import Keeper, WholeEpoch
 from torchreid_daam.runs.state import TrainingState
-from torchreid_daam.step import Step
+from torchreid_daam.step import Step, joint_forward
 
 logger = logging.getLogger('torchreid_daam')
 
@@ -107,6 +107,7 @@ class ImageDAAMEngine(EvaluatingEngine):
         averager: Any = None,
         guard: StepGuard | None = None,
         precision: Precision | None = None,
+        forward: Callable = joint_forward,
         epoch_length: str = 'max',
         stop_agreement: float = 0.0,
         adapt_bn: bool = True,
@@ -144,9 +145,8 @@ class ImageDAAMEngine(EvaluatingEngine):
         self.register_model('model', model, optimizer, scheduler)
         self.optimizer, self.scheduler = optimizer, scheduler
         self.epochs = epochs = Epochs(pretrain_epoch, rounds, round_epoch)
-        self.step = Step(
-            model, optimizer, terms, epochs, seed, guard, averager, precision
-        )
+        rest = (guard, averager, precision, forward)
+        self.step = Step(model, optimizer, terms, epochs, seed, *rest)
         self.labelling = Labelling(
             model, domains, labeller, seed, observer, stop_agreement, head_init
         )
@@ -259,13 +259,13 @@ class ImageDAAMEngine(EvaluatingEngine):
         return values
 
     def outputs(self, imgs: torch.Tensor, batch: dict[str, Any]) -> Any:
-        """What the model says about a joint batch: one call for all rows.
+        """What the model says about a joint batch.
 
         Args:
             imgs: (N, C, H, W).
             batch: see ``joint_batch``.
         """
-        return self.model(imgs)
+        return self.step.forward(self.model, imgs, batch)
 
     # Testing, and what is kept
 

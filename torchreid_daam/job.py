@@ -16,6 +16,7 @@ from torchreid_daam.building import (
     build_labeller,
     build_model,
     build_terms,
+    forward_of,
     placed,
     source_order,
     target_order,
@@ -50,12 +51,14 @@ from torchreid_daam.loading import load_weights
 from torchreid_daam.optim import build_restart_scheduler, fused
 from torchreid_daam.precision import Precision
 from torchreid_daam.runs.checkpoint import (
+    FORMAT,
     fitting,
     read_checkpoint,
     unwrapped,
 )
 from torchreid_daam.runs.environment import digest
 from torchreid_daam.runs.folder import CHECKPOINTS, RunFolder
+from torchreid_daam.runs.form import RUN, RUN_MAYBE, check_form
 from torchreid_daam.runs.history import CheckpointHistory
 from torchreid_daam.runs.moving import folder_of
 from torchreid_daam.runs.results import Results
@@ -166,6 +169,7 @@ def _daam_engine(
         guard=StepGuard(**guard_kwargs(cfg)),
         precision=Precision(cfg.train.precision, cfg.device),
         averager=build_averager(cfg),
+        forward=forward_of(cfg),
         terms=build_terms(cfg, head),
         sampler=target_order(cfg),
         sampler_s=source_order(cfg, datamanager),
@@ -188,6 +192,8 @@ def _daam_engine(
         load_weights(unwrapped(model), path, 'model.resume')
     elif path:
         state = read_checkpoint(path, 'model.resume')
+        if state.get('format') == FORMAT:  # others are told apart below
+            check_form(path, state, RUN, RUN_MAYBE)
         check_origin(path, state, folder.origin)
         folder.earlier = folder_of(path, folder)
         folder.parts.earlier = list(state.get('parts', []))
@@ -197,19 +203,36 @@ def _daam_engine(
 
 
 def _origin(cfg: CN, engine: ImageDAAMEngine) -> dict[str, Any]:
-    """Settings, and digests of the images trained on, as a run began.
+    """Settings, and digests of the images, as a run began.
 
-    Source images count by file name and label, the target's by file name.
-    Without a source its list is empty.
+    Source images count by file name, size and label, the target's by name and
+    size (what is in them is compared with the labels), those of tests by
+    name, size, identity and camera. Without a source its list is empty.
     """
     domains = engine.domains
     items = []
     if domains.source is not None:
         items = domains.source.loader.dataset.items
-    source = [(os.path.basename(item.path), item.pid) for item in items]
-    target = sorted(os.path.basename(path) for path in domains.target_paths)
+    source = [(*_known(item.path), item.pid) for item in items]
+    target = sorted(map(_known, domains.target_paths))
+    tests = [
+        (name, part, *_known(entry[0]), *entry[1:3])
+        for name, splits in sorted(engine.datamanager.test_dataset.items())
+        for part in ('query', 'gallery')
+        for entry in splits[part]
+    ]
     return {
         'config': flatten(cfg),
         'source': digest(source),
         'target': digest(target),
+        'tests': digest(tests),
     }
+
+
+def _known(path: str) -> tuple[str, int]:
+    """A file by its name and size, wherever it lies; -1 if it is gone."""
+    try:
+        size = os.path.getsize(path)
+    except OSError:
+        size = -1
+    return os.path.basename(path), size

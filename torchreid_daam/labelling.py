@@ -177,6 +177,10 @@ class Labelling:
             names = folder.names(self.domains.target_paths)
             check_same_images(state['target_names'], names)
             labels = PseudoLabels.from_tensors(state['pseudo_labels'])
+            if len(labels.labels) != len(names):
+                raise ValueError(
+                    f'{len(labels.labels)} labels of {len(names)} images'
+                )
             self._take(self.round, labels, folder)
 
 

@@ -27,6 +27,7 @@ from torchreid_daam.runs.environment import describe, footer
 from torchreid_daam.runs.folder import RunFolder
 from torchreid_daam.runs.lock import owned
 from torchreid_daam.runs.moving import bring_along
+from torchreid_daam.runs.resume import newest_files
 from torchreid_daam.stock import run_stock
 
 logger = logging.getLogger('torchreid_daam')
@@ -45,15 +46,20 @@ def adapt(cfg: CN, **seats: Any) -> dict[str, Any]:
     Raises:
         InputError: if a setting or a file is wrong.
     """
-    started = time.time()
-    cfg = resolved(cfg)
+    started, given = time.time(), cfg
+    seen = newest_files(given)
+    cfg = resolved(given)
     with distributed.joined(cfg.device), _own_folder(cfg):
-        return _adapt(cfg, started, seats)
+        return _adapt(cfg, started, seats, given, seen)
 
 
-def _adapt(cfg: CN, started: float, seats: dict[str, Any]) -> dict[str, Any]:
+def _adapt(
+    cfg: CN, started: float, seats: dict[str, Any], given: CN, seen: list
+) -> dict[str, Any]:
     training, device = not cfg.test.evaluate, cfg.device
     with owned(cfg.data.save_dir, 'data.save_dir') if training else _nobody():
+        if training:
+            cfg = _found_again(cfg, given, seen)
         job = make_job(cfg, **seats)
         folder = job.folder
         folder.parts.started = started
@@ -79,6 +85,25 @@ def _adapt(cfg: CN, started: float, seats: dict[str, Any]) -> dict[str, Any]:
     if cfg.report and training and distributed.first():
         _report(folder, job.engine.writer)
     return folder.results.as_dict()
+
+
+def _found_again(cfg: CN, given: CN, seen: list) -> CN:
+    """The settings, with the checkpoint that there is now.
+
+    While the lock was waited for, its owner may have written another one, or
+    the first.
+
+    Args:
+        cfg: the settings, resolved.
+        given: as they were given.
+        seen: the run's files before, see ``newest_files``.
+    """
+    now = distributed.shared(lambda: newest_files(given))
+    if now == seen:
+        return cfg
+    again = resolved(given)
+    again.data.save_dir = cfg.data.save_dir  # another one in followers
+    return again
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """One step of the training: a batch in, other weights and scalars out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,15 @@ from torchreid_daam.randomness import key_seed, seed_all
 from torchreid_daam.runs.checkpoint import unwrapped
 
 
+def joint_forward(
+    model: Callable[[torch.Tensor], Any],
+    imgs: torch.Tensor,
+    batch: Mapping[str, Any],
+) -> Any:
+    """What a model says about a joint batch: one call for all rows."""
+    return model(imgs)
+
+
 class Step:
     """Forward, Eq. 12, backward, and the optimiser if all is finite.
 
@@ -27,6 +36,7 @@ class Step:
         guard: looks at each step's loss.
         averager: the engine's seat, or None.
         precision: how it computes; float32 where not given.
+        forward: the engine's seat: ``(model, imgs, batch) -> outputs``.
 
     Attributes:
         trained: batches until now, in the whole run.
@@ -42,6 +52,7 @@ class Step:
         guard: StepGuard | None = None,
         averager: Any = None,
         precision: Precision | None = None,
+        forward: Callable = joint_forward,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -51,6 +62,7 @@ class Step:
         self.guard = guard or StepGuard()
         self.averager = averager
         self.precision = precision or Precision()
+        self.forward = forward
         self.trained = 0
         self._floats: dict[str, float] = {}
 
@@ -91,7 +103,9 @@ class Step:
         with self.precision.forward():
             if self.averager is not None:
                 inner = unwrapped(self.model)
-                batch.update(self.averager.targets(inner, imgs))
+                batch.update(
+                    self.averager.targets(inner, imgs, batch, self.forward)
+                )
             output = outputs(imgs, batch)
         terms = self.terms(self.precision.full(output), batch)
         loss = self.terms.total(terms)

@@ -27,6 +27,8 @@ from torchreid_daam.runs.checkpoint import (
 )
 from torchreid_daam.runs.environment import digest
 from torchreid_daam.runs.folder import RunFolder
+from torchreid_daam.runs.form import STOCK as STOCK_FORM
+from torchreid_daam.runs.form import STOCK_MAYBE, check_form
 from torchreid_daam.runs.resume import check_same
 
 logger = logging.getLogger('torchreid_daam')
@@ -124,6 +126,7 @@ def _resumed(cfg: CN, engine: Any, folder: RunFolder) -> int:
     """The epoch to go on at, with what a checkpoint holds taken over."""
     path = cfg.model.resume
     state = read_checkpoint(path, 'model.resume')
+    check_form(path, state, STOCK_FORM, STOCK_MAYBE)
     if 'origin' in state and not cfg.test.evaluate:
         check_same(path, state['origin'], folder.origin)
     elif 'origin' not in state:

@@ -36,6 +36,7 @@ CHOICES: dict[str, tuple] = {
     'loss.daam.reduction': REDUCTIONS,
     'loss.daam.orth': ORTHOGONALITY_FORMS,
     'loss.daam.domain_loss': DOMAIN_LOSSES,
+    'train.forward': ('joint', 'separate'),
     'pseudo_labels.cluster_search': ('rule', 'silhouette'),
     'pseudo_labels.method': ('kmeans', 'minibatch', 'dbscan'),
     'pseudo_labels.outliers': OUTLIERS,
@@ -188,8 +189,10 @@ def check_values(cfg: CN) -> None:
     for key in ('data.targets', 'test.ranks'):
         if not flat[key]:
             raise InputError(f'{key}=[]: at least one is needed')
-    if not cfg.data.save_dir:
-        raise InputError('data.save_dir=: a folder expected')
+    for key in ('data.save_dir', 'data.root'):
+        if not flat[key] or '\0' in flat[key]:
+            shown = flat[key].replace('\0', '\\0')
+            raise InputError(f'{key}={shown}: a folder expected')
     check_folders(cfg)
     if any(not 1 <= rank <= 50 for rank in cfg.test.ranks):
         raise InputError(f'test.ranks={cfg.test.ranks}: 1 to 50 each')

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from torchreid_daam.data.samplers import KeyedBatches, Order
 from torchreid_daam.data.seeded import SeededImages, be_quiet
+from torchreid_daam.errors import InputError
 
 EPOCH_LENGTHS = ('max', 'source', 'target')
 
@@ -125,6 +126,10 @@ class PairedLoader:
     def set_epoch(self, *stage: int | str, skip: int = 0) -> None:
         """Says which epoch comes next; see :class:`KeyedBatches`."""
         num_batches = self._num_batches()
+        if skip > num_batches:  # of a checkpoint that someone else wrote
+            raise InputError(
+                f'model.resume: its batch={skip}; an epoch has {num_batches}'
+            )
         for name, domain in self.domains.items():
             domain.sampler.set_epoch(num_batches, *stage, name, skip=skip)
 

@@ -1,7 +1,7 @@
 """Mean teacher: a moving average of the weights, and its soft targets."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -89,7 +89,11 @@ class WeightAverage:
 
     @torch.no_grad()
     def targets(
-        self, model: nn.Module, imgs: torch.Tensor
+        self,
+        model: nn.Module,
+        imgs: torch.Tensor,
+        batch: Mapping[str, Any],
+        forward: Callable,
     ) -> dict[str, torch.Tensor]:
         """What the average says about a batch, for terms to learn from.
 
@@ -100,6 +104,8 @@ class WeightAverage:
         Args:
             model: not wrapped in DataParallel.
             imgs: (N, C, H, W).
+            batch: what is known of the rows.
+            forward: the engine's seat, ``(model, imgs, batch)``.
 
         Returns:
             ``y_t_teacher`` (N, K), constants; empty before the first round.
@@ -112,7 +118,11 @@ class WeightAverage:
         state.update(
             (name, self._average[name]) for name, _ in model.named_parameters()
         )
-        return {'y_t_teacher': functional_call(model, state, (imgs,)).y_t}
+
+        def teacher(rows: torch.Tensor) -> Any:
+            return functional_call(model, state, (rows,))
+
+        return {'y_t_teacher': forward(teacher, imgs, batch).y_t}
 
     def _place(self, model: nn.Module) -> None:
         """A checkpoint's average comes on the CPU."""

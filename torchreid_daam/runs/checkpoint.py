@@ -4,7 +4,6 @@ import contextlib
 import os
 import pickle
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from torch import nn
 
 from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.runs.files import atomic
+from torchreid_daam.runs.sealed import Sealing, damage
 
-FORMAT = 2
+FORMAT = 3
 # Where torchreid's engines save, below a run's folder.
 STOCK = 'model'
 # What torchreid's own checkpoints hold beside tensors: `rank1` is a numpy
@@ -49,8 +49,10 @@ def save_checkpoint(path: str | os.PathLike, state: Mapping) -> None:
         OSError: naming the file, where the disk is full.
     """
     with atomic(path) as file:
+        sealed = Sealing(file)
         try:
-            torch.save(dict(state), file)
+            torch.save(dict(state), sealed)
+            sealed.close()
         except RuntimeError as error:
             if not isinstance(error.__context__, OSError):
                 raise
@@ -110,7 +112,8 @@ def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
             f'{key}={path}: this is a web page, not a weights file; '
             'download the file itself'
         )
-    _check_sums(path, key)
+    if why := damage(path):
+        raise InputError(f'{key}={path}: damaged; {why}')
     try:
         with stock_files_allowed():
             content = torch.load(path, map_location='cpu', weights_only=True)
@@ -131,19 +134,6 @@ def read_checkpoint(path: str | os.PathLike, key: str = 'file') -> dict:
         for name, value in content['state_dict'].items()
     }
     return {**content, 'state_dict': state}
-
-
-def _check_sums(path: Path, key: str) -> None:
-    """torch reads damaged tensors without looking at their checksums."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except Exception:  # torch says what else is wrong
-        return
-    if damaged is not None:
-        raise InputError(
-            f'{key}={path}: damaged; {damaged} has another checksum'
-        )
 
 
 def _refusal(error: Exception) -> str:
@@ -233,7 +223,12 @@ def fitting(path: str) -> Iterator[None]:
     """A checkpoint that is not of this model and run becomes one line."""
     try:
         yield
-    except (KeyError, RuntimeError, ValueError) as error:
+    except InputError:  # names what is wrong itself
+        raise
+    except (
+        *(KeyError, RuntimeError, ValueError),
+        *(TypeError, AttributeError, IndexError),
+    ) as error:
         reason = one_line(error)
         raise InputError(
             f'model.resume={path}: not a checkpoint of this run '

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+
+_TEMPORARY = re.compile(r'\..+\.[0-9a-f]{8}\.tmp')
 
 
 @contextlib.contextmanager
@@ -58,10 +61,12 @@ def beside(path: Path) -> Path:
 def remove_leftovers(folder: Path) -> None:
     """Removes temporary files of a process that was killed.
 
-    Only for a folder, and those in it, that nobody else writes to.
+    Only for a folder, and those in it, that nobody else writes to. A name
+    that :func:`beside` would not give is somebody's own file.
     """
     for path in [*folder.glob('.*.tmp'), *folder.glob('*/.*.tmp')]:
-        path.unlink(missing_ok=True)
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def copy(source: Path, path: Path) -> None:

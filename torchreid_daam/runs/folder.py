@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torchreid_daam.config import (
-    config_hash,
-    get_default_config,
-    merge_file,
-)
 from torchreid_daam.data.seeded import relative_path
 from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.runs.checkpoint import STOCK, stock_files
+from torchreid_daam.runs.claims import (
+    RESULTS,
+    SETTINGS,
+    check_foreign,
+    check_free,
+    check_kinds,
+    check_newest,
+)
 from torchreid_daam.runs.files import (
     remove_leftovers,
     write_json,
@@ -29,7 +32,8 @@ from torchreid_daam.runs.lock import LOCK
 from torchreid_daam.runs.parts import Parts
 from torchreid_daam.runs.results import Results
 
-CHECKPOINTS, RESULTS = 'checkpoints', 'results.json'
+CHECKPOINTS = 'checkpoints'
+LABELS = 'pseudo_labels'
 # Written when all is done.
 COMPLETE = 'run.json'
 
@@ -105,9 +109,16 @@ class RunFolder:
             if below.is_dir() or (self.path / LOCK).exists():
                 self.prefix = 'test-'
             return
-        begun = self.checkpoints() or (below / SELECTED).is_file()
-        if begun and not (resumed and self.lies_in(resumed)):
-            self._check_free()
+        check_kinds(self.path, (CHECKPOINTS, LABELS, STOCK))
+        files = self.checkpoints()
+        if resumed and self.lies_in(resumed):
+            if self.complete:
+                check_newest(Path(resumed), self.history.newest_first())
+        elif files or (below / SELECTED).is_file():
+            own = (self.results.config_hash, self.results.seed)
+            check_free(self.path, own, bool(files) and not self.complete)
+        else:
+            check_foreign(self.path)
         remove_leftovers(self.path)
 
     def begin(self) -> None:
@@ -150,32 +161,12 @@ class RunFolder:
         files = self.checkpoints()
         return f'last checkpoint: {files[0]}' if files else 'no checkpoint yet'
 
-    def _check_free(self) -> None:
-        settings = self.path / 'config.yaml'
-        there = get_default_config()
-        try:
-            merge_file(there, str(settings))
-        except (InputError, OSError):
-            there = None
-        own = (self.results.config_hash, self.results.seed)
-        if there is None or (config_hash(there), there.train.seed) != own:
-            raise InputError(
-                f'data.save_dir={self.path}: holds a run with other settings; '
-                'choose another folder, or move it away'
-            )
-        # One that was killed before its first checkpoint may begin anew.
-        if self.checkpoints() and not self.complete:
-            raise InputError(
-                f'data.save_dir={self.path}: holds this run, unfinished; '
-                'model.resume auto goes on with it, or choose another folder'
-            )
-
     def _named(self, name: str) -> Path:
         return self.path / (self.prefix + name)
 
     def write_settings(self, text: str) -> None:
         """Writes ``config.yaml``, the settings as they were resolved."""
-        write_text(self._named('config.yaml'), text)
+        write_text(self._named(SETTINGS), text)
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Writes ``run.json``: what may differ between equal runs."""
@@ -194,7 +185,7 @@ class RunFolder:
 
     def labels_file(self, round_: int) -> Path:
         """Where :meth:`write_labels` writes."""
-        return self.path / 'pseudo_labels' / f'round-{round_}.npz'
+        return self.path / LABELS / f'round-{round_}.npz'
 
     def write_round(self, round_: int, figures: Mapping[str, Any]) -> None:
         """Adds figures to a round's line of ``rounds.jsonl``.
@@ -227,7 +218,7 @@ class RunFolder:
             return
         try:
             lines = path.read_text(encoding='utf-8').splitlines()
-            found = {old['round']: old for old in map(json.loads, lines)}
+            found = {int(old['round']): old for old in map(json.loads, lines)}
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f'{path}: no readable figures of rounds '

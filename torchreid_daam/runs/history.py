@@ -1,6 +1,7 @@
 """The checkpoints of a run's folder: which there are and which stay."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from torchreid_daam.runs.checkpoint import save_checkpoint
 from torchreid_daam.runs.files import beside
 
 LAST, SELECTED = 'last.pth', 'selected.pth'
-EARLIER = 'step-*.pth'
+# Epochs and batches; other files of such a name are somebody's own.
+EARLIER = re.compile(r'step-\d{6,}-\d{6,}\.pth')
 
 
 class CheckpointHistory:
@@ -66,12 +68,17 @@ class CheckpointHistory:
 
     def newest_first(self) -> list[Path]:
         """What a run may be resumed from."""
-        earlier = sorted(self.folder.glob(EARLIER), reverse=True)
+        earlier = self._steps()[::-1]
         last = self.folder / LAST
         return [last, *earlier] if last.is_file() else earlier
 
+    def _steps(self) -> list[Path]:
+        """Those with names of their own, the oldest first."""
+        found = self.folder.glob('step-*.pth')
+        return sorted(p for p in found if EARLIER.fullmatch(p.name))
+
     def _prune(self, newest: Path) -> None:
-        names = sorted(self.folder.glob(EARLIER))
+        names = self._steps()
         # What lies ahead of a run is of another one that was here before.
         ahead = [path for path in names if path.name > newest.name]
         behind = [path for path in names if path.name < newest.name]

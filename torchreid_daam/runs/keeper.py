@@ -124,6 +124,10 @@ class Keeper:
             KeyError, RuntimeError, ValueError: if it is of another run.
         """
         total = self.epochs.total
+        if state['epoch'] > total:
+            raise ValueError(
+                f'{state["epoch"]} epochs are trained, the run has {total}'
+            )
         position = self.state.restore(state, folder, total)
         self.complete = position.over(total)
         self.skip = position.batch

@@ -118,6 +118,13 @@ def _check_lengths(path: Path, arrays: dict[str, np.ndarray]) -> None:
             raise InputError(
                 f'{path}: {images} paths, but {len(arrays[name])} of {name}'
             )
+    weight, names = arrays['weight'], arrays['path']
+    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+        raise InputError(f'{path}: weights of 0 or more expected, finite')
+    if not np.isfinite(arrays['centers']).all():
+        raise InputError(f'{path}: centres have to be finite')
+    if len(np.unique(names)) < images:
+        raise InputError(f'{path}: a path is there twice')
     label, clusters = arrays['label'], len(arrays['centers'])
     if images and not -1 <= label.min() <= label.max() < clusters:
         raise InputError(

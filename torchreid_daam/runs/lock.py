@@ -34,6 +34,11 @@ def owned(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / LOCK).is_dir():
+        raise InputError(
+            f'{key}={folder}: {LOCK} in it is a folder; a file, or nothing, '
+            'is expected there'
+        )
     lock = FileLock(folder / LOCK)
     _acquire(lock, folder, key, moment)
     try:
@@ -82,6 +87,6 @@ def _alive(pid: str) -> bool:
 
 
 def _owner(folder: Path) -> str:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         return (folder / OWNER).read_text(encoding='ascii').strip()
     return '(unknown)'

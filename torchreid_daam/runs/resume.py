@@ -1,9 +1,12 @@
 """What a run goes on from: finding a checkpoint, and whether it fits."""
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from yacs.config import CfgNode as CN
 
 from torchreid_daam.config.identity import RESUME_KEYS
 from torchreid_daam.errors import InputError
@@ -64,6 +67,24 @@ def find_checkpoint(
         raise InputError(f'{KEY}={value}: no checkpoint in this folder')
     logger.info('%s=auto: no checkpoint in %s, a fresh start', KEY, folder)
     return ''
+
+
+def newest_files(cfg: CN) -> list[tuple[str, int]]:
+    """What :func:`find_checkpoint` would look through: names and times.
+
+    Empty where ``model.resume`` is neither ``auto`` nor a folder.
+    """
+    value = cfg.model.resume
+    folder = Path(cfg.data.save_dir if value == AUTO else value).expanduser()
+    if not value or not folder.is_dir():
+        return []
+    stock = cfg.loss.name != 'daam'
+    files = stock_files(folder) if stock else _own_files(folder)
+    found = []
+    for path in files:
+        with contextlib.suppress(OSError):  # pruned by its owner just now
+            found.append((str(path), path.stat().st_mtime_ns))
+    return found
 
 
 def _own_files(folder: Path) -> list[Path]:

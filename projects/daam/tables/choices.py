@@ -99,7 +99,7 @@ def choices(cfg: CN) -> list[Row]:
         one(
             'centers', 'head from centres', **{labels + 'head_init': 'centers'}
         ),
-        Row('separate', 'separate batches', {}, seat='separate', ours=True),
+        one('separate', 'separate batches', train__forward='separate'),
         one('source_bn', 'without adapt_bn', adapt_bn=False),
         one('printed_orth', 'Eq. 11 as printed', loss__daam__orth='paper'),
         Row('sums', 'sums', summed, ours=True),

@@ -29,6 +29,7 @@ ROUND_KEYS = (
     'train.stop_agreement',
     'train.select',
     'train.ema_decay',
+    'train.forward',
     'train.source_free_from',
     'sampler.train_sampler_t',
     'loss.daam.weight_reid_t',

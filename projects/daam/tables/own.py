@@ -10,14 +10,15 @@ from typing import Any
 from tables.rows import FULL_ROW, Row, Suite
 
 SELECTED = {'train.select': 'health', 'train.rounds': 6}
+APART = {'train.forward': 'separate', 'adapt_bn': False}
 # Runs that decline or collapse: key, pair, title, seat, settings.
 DECLINING: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ('demo_grl', 'demo', 'GRL', '', {'loss.daam.domain_loss': 'grl'}),
     ('easy_grl', 'easy', 'GRL', '', {'loss.daam.domain_loss': 'grl'}),
     ('demo_k', 'demo', '4 times K', 'clusters*4', {}),
     ('easy_k', 'easy', 'a quarter of K', 'clusters*0.25', {}),
-    ('demo_apart', 'demo', 'separate forwards', 'separate', {}),
-    ('easy_apart', 'easy', 'separate forwards', 'separate', {}),
+    ('demo_apart', 'demo', 'separate forwards, no adapt_bn', '', APART),
+    ('easy_apart', 'easy', 'separate forwards, no adapt_bn', '', APART),
 )
 SELECTION_PAIRS = (
     *('demo', 'hard', 'easy', 'swapped', 'few'),

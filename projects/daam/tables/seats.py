@@ -4,12 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from yacs.config import CfgNode as CN
 
 from torchreid_daam.config.kwargs import labeller_kwargs
 from torchreid_daam.data.seeded import target_items
-from torchreid_daam.engine import ImageDAAMEngine
 from torchreid_daam.pseudo_labels import KMeansLabeller, PseudoLabels
 
 
@@ -74,35 +72,6 @@ class TrueLabels:
         return found._replace(centers=found.means(features).astype(np.float32))
 
 
-class SeparateBatchesEngine(ImageDAAMEngine):
-    """Source and target go through the model one after the other.
-
-    So BatchNorm normalises each domain by itself while training. The paper
-    does not say whether batches are joint.
-    """
-
-    def outputs(self, imgs: torch.Tensor, batch: dict[str, Any]) -> Any:
-        is_source = batch['is_source']
-        if is_source.all():
-            return super().outputs(imgs, batch)
-        source = super().outputs(imgs[is_source], batch)
-        target = super().outputs(imgs[~is_source], batch)
-        return type(source)(
-            *(
-                _interleaved(one, other, is_source)
-                for one, other in zip(source, target, strict=True)
-            )
-        )
-
-
-def _interleaved(source, target, is_source):
-    if source is None:
-        return None
-    rows = source.new_empty(len(is_source), *source.shape[1:])
-    rows[is_source], rows[~is_source] = source, target
-    return rows
-
-
 def true_pids(datamanager: Any) -> np.ndarray:
     """True identities (N,) of target training images, in engine order."""
     data = datamanager.train_loader_t.dataset.data
@@ -114,16 +83,14 @@ def seats(name: str) -> dict[str, Any]:
     """Keyword arguments of ``torchreid_daam.adapt`` for a row's seat.
 
     Args:
-        name: empty, ``shuffled``, ``constant``, ``oracle``, ``separate``,
-            or ``clusters*F`` for F times the number of clusters.
+        name: empty, ``shuffled``, ``constant``, ``oracle`` or
+            ``clusters*F`` for F times the number of clusters.
 
     Raises:
         KeyError: if the name is unknown.
     """
     if not name:
         return {}
-    if name == 'separate':
-        return {'engine_class': SeparateBatchesEngine}
     kind, _, factor = name.partition('*')
 
     def kmeans(cfg: CN, times: float = 1.0) -> KMeansLabeller:
