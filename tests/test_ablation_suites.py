@@ -45,7 +45,9 @@ def test_rows_claims_and_references_exist(base):
         for row in suite.rows:
             assert row.reference in (*keys, ''), row.key
         for claim in suite.claims:
-            assert {claim.better, claim.worse} <= set(keys)
+            ends = {claim.better, claim.worse}
+            pairs = [f'{pair}_' for pair in claim.over] or ['']
+            assert {p + end for p in pairs for end in ends} <= set(keys)
 
 
 def test_one_key_is_one_run_in_every_suite(base):
@@ -271,13 +273,14 @@ def test_augmentation_of_rounds_shares_the_pretraining(base):
     base.data.transforms = ['random_flip', 'random_crop']
     rows = rows_of(suites(base)['plus'])
     plain = pretraining_of(base, rows['full'])
-    for key in ('add_jitter', 'add_pk', 'add_dbscan', 'add_ema'):
+    for key in ('add_apart', 'add_dbscan', 'add_equal', 'add_late'):
         assert pretraining_of(base, rows[key]) == plain, key
     # Without a DSP branch there is another network.
     assert pretraining_of(base, rows['plus']) != plain
     same = pretraining_of(base, rows['add_no_dsp'])
     assert pretraining_of(base, rows['plus']) == same
-    assert pretraining_of(base, rows['plus_erase']) == same
+    for key in ('plus_erase', 'plus_jitter', 'plus_ema', 'plus_long'):
+        assert pretraining_of(base, rows[key]) == same, key
     assert pretraining_of(base, rows['plus_jitter_before']) != same
 
 

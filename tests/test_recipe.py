@@ -279,6 +279,6 @@ def test_the_preset_on_the_smallest_pair(folder, repo):
     merge_options(cfg, [str(w) for pair in small.items() for w in pair])
     rows = adapt(cfg)['rows']
     assert [row['stage'] for row in rows] == [
-        *('direct', 'round', 'round', 'final')
+        *('direct', 'adabn', 'round', 'round', 'final')
     ]
     assert rows[0]['mAP'] != rows[-1]['mAP']

@@ -47,7 +47,7 @@ def differences(one, other):
 
 def test_the_set_is_the_one_that_is_promised():
     wanted = {f'{pair}-{kind}' for pair in PAIRS for kind in ('paper', 'fast')}
-    wanted |= {'letter', 'synthetic', 'synthetic-plus'}
+    wanted |= {'letter', 'synthetic', 'synthetic-plus', 'synthetic-plus-long'}
     assert {path.stem for path in FOLDER.iterdir()} == wanted
 
 
@@ -159,13 +159,10 @@ def test_paper_schedule_has_the_derived_length():
 def test_plus_sees_what_the_demo_sees_and_is_the_recipe():
     changed = differences('synthetic', 'synthetic-plus')
     assert changed == {
-        *('data.save_dir', 'data.transforms', 'data.pretrain_transforms'),
-        *('data.color_jitter', 'sampler.train_sampler_t', 'adapt_bn'),
+        *('data.save_dir', 'train.forward', 'train.stepsize'),
         *('pseudo_labels.method', 'pseudo_labels.eps', 'pseudo_labels.k1'),
-        *('train.ema_decay', 'model.daam.dsp_branch'),
+        *('pseudo_labels.sample_weights', 'model.daam.dsp_branch'),
     }
-    cfg = load('synthetic-plus')
-    assert cfg.train.batch_size // cfg.sampler.num_instances == 8
-    assert cfg.data.pretrain_transforms == load('synthetic').data.transforms
-    path = FOLDER / 'synthetic-plus.yaml'
-    assert 'NOT MEASURED' in path.read_text(encoding='utf-8')
+    longer = differences('synthetic-plus', 'synthetic-plus-long')
+    assert longer == {'train.rounds', 'data.save_dir'}
+    assert load('synthetic-plus-long').train.rounds == 8

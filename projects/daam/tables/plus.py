@@ -2,7 +2,7 @@
 
 What `plus` is stands in ``configs/synthetic-plus.yaml`` alone; here its
 settings are taken apart into ingredients. Rows see as many images as the base
-settings do, and none has a schedule of its own.
+settings do.
 """
 
 from pathlib import Path
@@ -22,22 +22,11 @@ from tables.rows import (
 )
 from torchreid_daam.config import flatten
 
-PLUS = 'plus'
+PLUS, LONG = 'plus', 'plus_long'
 PRESET = Path(__file__).resolve().parents[1] / 'configs/synthetic-plus.yaml'
 # What of the preset belongs together, and its title.
 INGREDIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    'jitter': (
-        'colour jitter in rounds',
-        (
-            'data.transforms',
-            'data.pretrain_transforms',
-            'data.color_jitter',
-        ),
-    ),
-    'pk': (
-        'balanced batches',
-        ('sampler.train_sampler_t', 'sampler.num_instances'),
-    ),
+    'apart': ('separate batches', ('train.forward',)),
     'dbscan': (
         'DBSCAN',
         (
@@ -49,55 +38,74 @@ INGREDIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
             'pseudo_labels.outliers',
         ),
     ),
-    'ema': ('averaged weights', ('train.ema_decay',)),
-    'source_bn': ('no adapt_bn', ('adapt_bn',)),
+    'equal': ('no weights', ('pseudo_labels.sample_weights',)),
+    'late': ('later drops of the rate', ('train.stepsize',)),
     'no_dsp': ('no DSP branch', ('model.daam.dsp_branch',)),
 }
+_JITTER = {'data.color_jitter': [0.2, 0.2, 0.2, 0.0]}
+_CROPS = ['random_flip', 'random_crop']
+_BALANCED = {
+    'sampler.train_sampler_t': 'PseudoIdentitySampler',
+    'sampler.num_instances': 4,
+}
+_SOFT_TRIPLET = {
+    'loss.daam.weight_triplet': 1.0,
+    'loss.daam.triplet_margin': 0.0,
+}
+_EMA = {'train.ema_decay': 0.98}
 # What may go on top of it.
 FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
-    'soft': ('soft targets', {'loss.daam.weight_soft': 0.5}),
-    'triplet': ('triplets', {'loss.daam.weight_triplet': 1.0}),
-    'soft_triplet': (
-        'triplets, soft margin',
-        {'loss.daam.weight_triplet': 1.0, 'loss.daam.triplet_margin': 0.0},
+    'jitter': (
+        'colour jitter in rounds',
+        {
+            **_JITTER,
+            'data.transforms': [*_CROPS, 'color_jitter'],
+            'data.pretrain_transforms': _CROPS,
+        },
     ),
+    'jitter_before': (
+        'colour jitter, in pretraining too',
+        {**_JITTER, 'data.transforms': [*_CROPS, 'color_jitter']},
+    ),
+    'erase': (
+        'random erasing in rounds',
+        {
+            'data.transforms': [*_CROPS, 'random_erase'],
+            'data.pretrain_transforms': _CROPS,
+        },
+    ),
+    'pk': ('balanced batches', _BALANCED),
+    'ema': ('averaged weights', _EMA),
+    'soft': (
+        'averaged weights, soft targets',
+        {**_EMA, 'loss.daam.weight_soft': 0.5},
+    ),
+    'triplet': ('balanced batches, triplets', {**_BALANCED, **_SOFT_TRIPLET}),
     'smooth': ('label smoothing', {'loss.daam.label_smoothing': 0.1}),
     'agreement': (
         'weights by agreement',
         {'pseudo_labels.sample_weights': 'agreement'},
     ),
-    'equal': ('no weights', {'pseudo_labels.sample_weights': 'none'}),
     'assign': ('soft assignments', {'loss.daam.weight_assign': 1.0}),
     'free': ('no source in later rounds', {'train.source_free_from': 3}),
     'own': (
         'outliers as clusters of their own',
         {'pseudo_labels.outliers': 'own'},
     ),
-    'erase': (
-        'random erasing in rounds',
-        {
-            'data.transforms': [
-                'random_flip',
-                'random_crop',
-                'color_jitter',
-                'random_erase',
-            ]
-        },
-    ),
-    'jitter_before': (
-        'jitter in pretraining too',
-        {'data.pretrain_transforms': []},
-    ),
+    'pre_relu': ('f_sh before its ReLU', {'test.feature': 'pre_relu'}),
+    'pooled': ('the pooled map', {'test.feature': 'pooled'}),
+    'no_ds': ('no L_DS', {'loss.daam.domain_loss': 'none'}),
+    'no_attention': ('no attention', {'model.daam.attention': 'none'}),
 }
 PAIR_NAMES = (
     *('hard', 'easy', 'swapped', 'few'),
     *('unequal', 'one-camera', 'no-cameras'),
 )
 NOTE = (
-    'Every row sees as many images, with the schedule of the base settings. '
-    'No row was tuned, on any seed: neither the recipe nor a peer. Peers have '
-    "the recipe's augmentation and batches, and their own settings where they "
-    'publish some; see `baselines/` for what was scaled.'
+    'Every row sees as many images, rows named long twice as many in rounds. '
+    'How the recipe and the peers were tuned, on seeds from 100 on, is in '
+    '[method.md](method.md); peers share its batches, schedule and '
+    'augmentation, and see `baselines/` for what was scaled.'
 )
 
 
@@ -126,16 +134,16 @@ def peers() -> list[Row]:
     plain = {
         **PLAIN,
         'loss.daam.domain_loss': 'none',
-        'pseudo_labels.sample_weights': 'none',
-        **of('jitter', 'pk'),
+        **of('apart', 'equal', 'late'),
     }
+    clusters = of('dbscan')
     teacher = {
-        **of('ema', 'source_bn'),
+        **clusters,
+        **_EMA,
+        **_BALANCED,
+        **_SOFT_TRIPLET,
         'loss.daam.weight_soft': 0.5,
-        'loss.daam.weight_triplet': 1.0,
-        'loss.daam.triplet_margin': 0.0,
     }
-    clusters = of('dbscan', 'source_bn')
 
     def peer(key: str, title: str, *parts: dict, **more: Any) -> Row:
         settings = {k: v for part in (plain, *parts) for k, v in part.items()}
@@ -149,20 +157,33 @@ def peers() -> list[Row]:
             'cluster_contrast',
             'Cluster Contrast',
             clusters,
+            _BALANCED,
             method='cluster_contrast',
         ),
     ]
 
 
-def limits() -> list[Row]:
-    """What true labels give with the same network and augmentation."""
-    plus, reads = plus_settings(), {'reference': PLUS, 'ours': True}
+def limits(rounds: int, prefix: str = PLUS) -> list[Row]:
+    """What true labels give with the same network and augmentation.
+
+    Args:
+        rounds: of the recipe.
+        prefix: of the rows' keys.
+    """
+    settings = {**plus_settings(), 'train.rounds': rounds}
+    reads = {'reference': prefix, 'ours': True}
     return [
-        Row('plus_oracle', 'plus, true labels', plus, seat='oracle', **reads),
         Row(
-            'plus_supervised',
-            'supervised on the target',
-            plus,
+            f'{prefix}_oracle',
+            f'{prefix}, true labels'.replace('_', ' '),
+            settings,
+            seat='oracle',
+            **reads,
+        ),
+        Row(
+            f'{prefix}_supervised',
+            f'supervised on the target, as {prefix}'.replace('_', ' '),
+            settings,
             method='supervised',
             stage='supervised',
             **reads,
@@ -170,14 +191,32 @@ def limits() -> list[Row]:
     ]
 
 
-def plus_suite(seeds: tuple[int, ...]) -> Suite:
-    """Each ingredient added and removed, what may come on top, peers."""
+def long_rows(rounds: int) -> list[Row]:
+    """Twice the rounds, and what true labels give then."""
+    long = {**plus_settings(), 'train.rounds': 2 * rounds}
+    return [
+        Row(LONG, 'plus, twice the rounds', long, reference=PLUS, ours=True),
+        *limits(2 * rounds, LONG),
+    ]
+
+
+def plus_suite(seeds: tuple[int, ...], rounds: int) -> Suite:
+    """Each ingredient added and removed, what may come on top, peers.
+
+    Args:
+        seeds: of the suite.
+        rounds: of the base settings.
+    """
     plus = plus_settings()
+    rival = peers()
     rows = [
         DIRECT._replace(reference=FULL),
         ADABN._replace(reference=FULL),
         FULL_ROW,
         plus_row(),
+        *rival,
+        *limits(rounds),
+        *long_rows(rounds),
     ]
     for key, (title, names) in INGREDIENTS.items():
         added = {name: plus[name] for name in names}
@@ -188,26 +227,40 @@ def plus_suite(seeds: tuple[int, ...]) -> Suite:
     for key, (title, more) in FURTHER.items():
         both = {**plus, **more}
         rows.append(_on_plus(f'plus_{key}', f'plus + {title}', both))
-    rival = peers()
-    rows += [*rival, *limits()]
     claims = [Claim(PLUS, FULL, least=8.0)]
     claims += [Claim(PLUS, row.key) for row in rival]
+    claims += _shares()
     return Suite(PLUS, 'The modern recipe', rows, claims, seeds, NOTE)
+
+
+def _shares(**more: Any) -> list[Claim]:
+    return [
+        Claim(PLUS, f'{PLUS}_supervised', share=0.90, **more),
+        Claim(PLUS, f'{PLUS}_oracle', share=0.90, **more),
+        Claim(LONG, f'{LONG}_supervised', share=0.97, **more),
+        Claim(LONG, f'{LONG}_oracle', share=0.97, **more),
+    ]
 
 
 def _on_plus(key: str, title: str, settings: dict[str, Any]) -> Row:
     return Row(key, title, settings, reference=PLUS, ours=True)
 
 
-def pairs_suite(seeds: tuple[int, ...]) -> Suite:
-    """Plus, the faithful model, peers and supervised on other pairs."""
+def pairs_suite(seeds: tuple[int, ...], rounds: int) -> Suite:
+    """Plus, the faithful model, peers and true labels on other pairs.
+
+    Args:
+        seeds: of the suite.
+        rounds: of the base settings.
+    """
     rows, claims = [], []
     every = [
         DIRECT._replace(reference=FULL),
         FULL_ROW,
         plus_row(),
         *peers(),
-        limits()[1],
+        *limits(rounds),
+        *long_rows(rounds),
     ]
     for pair in PAIR_NAMES:
         for row in every:
@@ -224,4 +277,8 @@ def pairs_suite(seeds: tuple[int, ...]) -> Suite:
         claims += [
             Claim(f'{pair}_{PLUS}', f'{pair}_{row.key}') for row in peers()
         ]
+    over = {'over': PAIR_NAMES}
+    claims.append(Claim(PLUS, FULL, least=12.0, **over))
+    claims += [Claim(PLUS, row.key, **over) for row in peers()]
+    claims += _shares(**over)
     return Suite('pairs', 'Other pairs', rows, claims, seeds, NOTE)

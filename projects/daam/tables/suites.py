@@ -42,10 +42,10 @@ def suites(cfg: CN) -> dict[str, Suite]:
             'Every row is ours. A row whose interval holds 0 is a choice '
             'that is not shown to matter.',
         ),
-        plus_suite(five),
+        plus_suite(five, cfg.train.rounds),
     ]
     if embedded(cfg):
-        found += [pairs_suite(three), own_suite(three)]
+        found += [pairs_suite(three, cfg.train.rounds), own_suite(three)]
     return {suite.key: suite for suite in found}
 
 
