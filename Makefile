@@ -32,10 +32,12 @@ help: ## this list
 	@echo 'test-fast, test-min, test-tracker, test-browser, bitcheck, bench and faults.'
 
 venv: $(VENV)/.installed ## virtual environment in .venv with the tested versions
-demo: venv ## the main job on embedded data; PRESET=market2duke-fast, SEED=1
+# `plus` and `plus-long` are those of the embedded data.
+CONFIG = $(if $(filter plus plus-long,$(PRESET)),synthetic-$(PRESET),$(PRESET))
+demo: venv ## the main job on embedded data; PRESET=plus, SEED=1
 	$(VENV)/bin/python projects/daam/main.py \
-		--config-file projects/daam/configs/$(PRESET).yaml \
-		$(if $(SEED),train.seed $(SEED) data.synthetic.seed $(SEED) data.save_dir log/$(PRESET)-$(SEED)) $(ARGS)
+		--config-file projects/daam/configs/$(CONFIG).yaml \
+		$(if $(SEED),train.seed $(SEED) data.synthetic.seed $(SEED) data.save_dir log/$(CONFIG)-$(SEED)) $(ARGS)
 
 # A row that failed makes the first command end with 1; the report is written
 # all the same and says so.

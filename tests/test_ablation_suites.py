@@ -279,7 +279,7 @@ def test_augmentation_of_rounds_shares_the_pretraining(base):
     assert pretraining_of(base, rows['plus']) != plain
     same = pretraining_of(base, rows['add_no_dsp'])
     assert pretraining_of(base, rows['plus']) == same
-    for key in ('plus_erase', 'plus_jitter', 'plus_ema', 'plus_long'):
+    for key in ('plus_erase', 'less_jitter', 'plus_ema', 'plus_long'):
         assert pretraining_of(base, rows[key]) == same, key
     assert pretraining_of(base, rows['plus_jitter_before']) != same
 

@@ -46,7 +46,8 @@ def differences(one, other):
 
 
 def test_the_set_is_the_one_that_is_promised():
-    wanted = {f'{pair}-{kind}' for pair in PAIRS for kind in ('paper', 'fast')}
+    kinds = ('paper', 'fast', 'plus')
+    wanted = {f'{pair}-{kind}' for pair in PAIRS for kind in kinds}
     wanted |= {'letter', 'synthetic', 'synthetic-plus', 'synthetic-plus-long'}
     assert {path.stem for path in FOLDER.iterdir()} == wanted
 
@@ -160,9 +161,21 @@ def test_plus_sees_what_the_demo_sees_and_is_the_recipe():
     changed = differences('synthetic', 'synthetic-plus')
     assert changed == {
         *('data.save_dir', 'train.forward', 'train.stepsize'),
+        *('data.transforms', 'data.pretrain_transforms', 'data.color_jitter'),
         *('pseudo_labels.method', 'pseudo_labels.eps', 'pseudo_labels.k1'),
         *('pseudo_labels.sample_weights', 'model.daam.dsp_branch'),
     }
     longer = differences('synthetic-plus', 'synthetic-plus-long')
     assert longer == {'train.rounds', 'data.save_dir'}
     assert load('synthetic-plus-long').train.rounds == 8
+
+
+@pytest.mark.parametrize('pair', PAIRS)
+def test_plus_of_a_real_pair_has_the_budget_of_fast(pair):
+    changed = differences(f'{pair}-fast', f'{pair}-plus')
+    assert not changed & (BUDGET - {'train.stepsize'})
+    recipe = differences('synthetic', 'synthetic-plus')
+    assert recipe - changed <= {'pseudo_labels.k1'}  # the default is SpCL's
+    # As published for the data, or without a meaning for DBSCAN.
+    rest = {'model.last_stride', 'pseudo_labels.num_clusters'}
+    assert changed - recipe <= rest

@@ -40,9 +40,16 @@ INGREDIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     'equal': ('no weights', ('pseudo_labels.sample_weights',)),
     'late': ('later drops of the rate', ('train.stepsize',)),
+    'jitter': (
+        'colour jitter in rounds',
+        (
+            'data.transforms',
+            'data.pretrain_transforms',
+            'data.color_jitter',
+        ),
+    ),
     'no_dsp': ('no DSP branch', ('model.daam.dsp_branch',)),
 }
-_JITTER = {'data.color_jitter': [0.2, 0.2, 0.2, 0.0]}
 _CROPS = ['random_flip', 'random_crop']
 _BALANCED = {
     'sampler.train_sampler_t': 'PseudoIdentitySampler',
@@ -55,24 +62,13 @@ _SOFT_TRIPLET = {
 _EMA = {'train.ema_decay': 0.98}
 # What may go on top of it.
 FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
-    'jitter': (
-        'colour jitter in rounds',
-        {
-            **_JITTER,
-            'data.transforms': [*_CROPS, 'color_jitter'],
-            'data.pretrain_transforms': _CROPS,
-        },
-    ),
     'jitter_before': (
-        'colour jitter, in pretraining too',
-        {**_JITTER, 'data.transforms': [*_CROPS, 'color_jitter']},
+        'jitter in pretraining too',
+        {'data.pretrain_transforms': []},
     ),
     'erase': (
         'random erasing in rounds',
-        {
-            'data.transforms': [*_CROPS, 'random_erase'],
-            'data.pretrain_transforms': _CROPS,
-        },
+        {'data.transforms': [*_CROPS, 'color_jitter', 'random_erase']},
     ),
     'pk': ('balanced batches', _BALANCED),
     'ema': ('averaged weights', _EMA),
@@ -134,7 +130,7 @@ def peers() -> list[Row]:
     plain = {
         **PLAIN,
         'loss.daam.domain_loss': 'none',
-        **of('apart', 'equal', 'late'),
+        **of('apart', 'equal', 'late', 'jitter'),
     }
     clusters = of('dbscan')
     teacher = {
