@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 PACKAGES = ('numpy', 'scipy', 'scikit-learn', 'torch', 'torchreid')
 
 
@@ -25,7 +27,7 @@ class Measured(NamedTuple):
 
 
 def measured(call: Callable[[], Any]) -> Measured:
-    """Runs the call; the memory is the process's resident set.
+    """Runs the call; the memory is the GPU's, or the process's resident set.
 
     Linux lets a process set its own peak back to what it holds now. Where
     that is not to be had, the peak is NaN.
@@ -34,8 +36,10 @@ def measured(call: Callable[[], Any]) -> Measured:
     before = _reset_peak()
     start = time.perf_counter()
     value = call()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     seconds = time.perf_counter() - start
-    return Measured(value, seconds, _status('VmHWM') - before)
+    return Measured(value, seconds, _peak() - before)
 
 
 def in_turn(
@@ -65,7 +69,17 @@ def compared(runs: list[Measured], ours: list[Measured]) -> str:
     )
 
 
+def _peak() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    return _status('VmHWM')
+
+
 def _reset_peak() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / 1e6
     try:
         Path('/proc/self/clear_refs').write_text('5')
     except OSError:

@@ -14,8 +14,6 @@ and in its form (float32, its layout of memory).
 """
 
 import argparse
-import importlib.metadata
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -24,11 +22,13 @@ from typing import NamedTuple
 
 import torch
 import torchreid
+from measuring import measured, where
 
 from torchreid_daam import DAAMLoss, build_daam
 from torchreid_daam.epochs import Epochs
 from torchreid_daam.optim import fused
 from torchreid_daam.precision import PRECISIONS, Precision
+from torchreid_daam.randomness import reproducible_gpu
 from torchreid_daam.step import Step
 
 WIDTH = 128
@@ -71,7 +71,7 @@ def daam_step(
     model = form.placed(model, images)
     train = Step(
         model,
-        _optimizer(model),
+        _own_optimizer(model),
         DAAMLoss(),
         Epochs(0, 1, 1),
         0,
@@ -96,12 +96,9 @@ def source_step(
     """The engine's step of pretraining, in some form."""
     model = build_daam(backbone, IDENTITIES, 1, pretrained=False, seed=0)
     model = form.placed(model, images)
-    optimizer = _optimizer(model)
-    if images.is_cuda:
-        optimizer = fused(optimizer)
     train = Step(
         model,
-        optimizer,
+        _own_optimizer(model),
         DAAMLoss(),
         Epochs(1, 0, 1),
         0,
@@ -134,7 +131,8 @@ def bare_step(
     """A step of the backbone alone, without its classifier."""
     model = build_daam(backbone, 1, 1, pretrained=False, seed=0).backbone
     model = form.placed(model, images).train()
-    optimizer, precision = _optimizer(model), form.arithmetic(images)
+    optimizer = _own_optimizer(model)
+    precision = form.arithmetic(images)
 
     def step() -> None:
         with precision.forward():
@@ -144,6 +142,12 @@ def bare_step(
         precision.step(optimizer)
 
     return step
+
+
+def _own_optimizer(model: torch.nn.Module) -> torch.optim.Optimizer:
+    """As a run has it, fused on a GPU; the bare backbone gets the same."""
+    optimizer = _optimizer(model)
+    return fused(optimizer) if torch.cuda.is_available() else optimizer
 
 
 def _optimizer(model: torch.nn.Module) -> torch.optim.Optimizer:
@@ -195,7 +199,8 @@ def measure(
         f'{name:34s} {statistics.median(ratios):.3f} '
         f'({ratios[0]:.3f} to {ratios[-1]:.3f})  '
         f'{statistics.median(a for a, _ in pairs):.3f} s against '
-        f'{statistics.median(b for _, b in pairs):.3f} s',
+        f'{statistics.median(b for _, b in pairs):.3f} s, '
+        f'{measured(ours).peak:.0f} MB against {measured(bare).peak:.0f} MB',
         flush=True,
     )
 
@@ -213,17 +218,13 @@ def main() -> None:
     parser.add_argument('--channels-last', action='store_true')
     parser.add_argument('--stock', action='store_true')
     args = parser.parse_args()
-    where = (
-        torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f'CPU, {torch.get_num_threads()} threads'
-    )
+    if torch.cuda.is_available():
+        reproducible_gpu()  # as a run has it
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else ''
+    print(where())
     print(
-        f'{where}; torch {torch.__version__}, torchreid '
-        f'{importlib.metadata.version("torchreid")}, Python '
-        f'{platform.python_version()}; batch {args.batch} of '
-        f'{args.height}x{WIDTH}, {args.repeats} repeats of {args.steps} '
-        'steps, in turn'
+        f'{device or "CPU"}; batch {args.batch} of {args.height}x{WIDTH}, '
+        f'{args.repeats} repeats of {args.steps} steps, in turn'
     )
     images = drawn(args.batch, args.height)
     form = Form(args.precision, args.channels_last)

@@ -104,3 +104,15 @@ def test_free_memory():
     assert free_memory() is None or free_memory() > 0
     if free_memory() is not None:
         assert free_memory(shared=True) <= free_memory() * 1.1
+
+
+def test_a_containers_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, 'GROUPS', tmp_path)
+    free = free_memory()
+    (tmp_path / 'memory.max').write_text('max\n')
+    (tmp_path / 'memory.current').write_text('700\n')
+    assert free is None or free_memory() > 10**6
+    (tmp_path / 'memory.max').write_text('1000\n')
+    assert free_memory() == 300
+    (tmp_path / 'memory.current').write_text('1700\n')
+    assert free_memory() == 0

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 
+from tiny import tiny_config
 from torchreid_daam.costs import (
     AnnouncedLabeller,
     Cost,
@@ -13,6 +14,7 @@ from torchreid_daam.costs import (
     kmeans_cost,
 )
 from torchreid_daam.errors import InputError
+from torchreid_daam.job import prepare
 from torchreid_daam.pseudo_labels import KMeansLabeller
 
 
@@ -63,3 +65,13 @@ def test_extraction():
 )
 def test_duration(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize('method', ['kmeans', 'minibatch', 'dbscan'])
+def test_too_little_memory_is_told_before_training(tmp_path, method):
+    cfg = tiny_config(tmp_path)
+    cfg.pseudo_labels.method = method
+    cfg.pseudo_labels.max_memory_gb = 1e-8
+    with pytest.raises(InputError, match='max_memory_gb=1e-08'):
+        prepare(cfg)
+    assert not list(cfg.save_dir.rglob('*.pth'))

@@ -186,6 +186,16 @@ def test_settings_that_are_wrong(two_rounds):
     assert codes[0] == 2
     assert 'train.batch_size=9: torchrun with 2' in errors[0]
     assert errors[0].count('\n') == 1
+    assert (codes[1], errors[1]) == (2, '')  # once is enough
+
+
+def test_a_world_of_no_size(monkeypatch):
+    for name in ('RANK', 'MASTER_PORT', 'MASTER_ADDR'):
+        monkeypatch.setenv(name, '0')
+    for size in ('x', '0', '-1', ''):
+        monkeypatch.setenv('WORLD_SIZE', size)
+        with pytest.raises(InputError, match=f'WORLD_SIZE={size}: the number'):
+            distributed.launched()
 
 
 @pytest.mark.parametrize(

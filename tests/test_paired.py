@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from layouts import picture
-from torchreid_daam.data.paired import DomainLoader, PairedLoader, joint_batch
+from torchreid_daam.data.paired import (
+    DomainLoader,
+    PairedLoader,
+    joint_batch,
+    rows_of,
+)
 from torchreid_daam.data.samplers import random_order
 from torchreid_daam.data.seeded import Item, SeededImages
 
@@ -154,4 +159,6 @@ def test_joint_batch_takes_rows_in_turn():
 
     imgs, batch = joint_batch({'source': data['source']}, torch.device('cpu'))
     assert torch.equal(imgs, source)
-    assert set(batch) == {'is_source', 'pid_s'}
+    assert set(batch) == {'is_source', 'pid_s', 'rows_s'}
+    assert torch.equal(imgs[batch['rows_s']], imgs)
+    assert len(imgs[rows_of(batch, 't')]) == 0

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from engines import CLUSTERS, make_engine
+from torchreid_daam.data.paired import joint_batch
 from torchreid_daam.losses import DAAMLoss
-from torchreid_daam.step import Step
+from torchreid_daam.recipe.separate import separate_forward
+from torchreid_daam.recipe.teacher import WeightAverage, soft_term
+from torchreid_daam.recipe.terms import MoreTerms
+from torchreid_daam.recipe.triplet import TripletTerm
+from torchreid_daam.step import Step, joint_forward
 
 
 @pytest.mark.parametrize('joint', [False, True])
@@ -80,3 +86,54 @@ def test_on_a_device_the_log_shows_what_was_read_last():
     assert shown(True, loss=3.0) == {'loss': 3.0}
     both = shown(False, loss=4.0, orth=5.0)  # other terms than before
     assert both == {'loss': 4.0, 'orth': 5.0}
+
+
+class Operations(TorchDispatchMode):
+    """What is computed: names, and whether rows were chosen by a mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        indices = args[1] if len(args) > 1 else ()
+        if isinstance(indices, list | tuple):
+            masked = any(
+                isinstance(i, torch.Tensor) and i.dtype == torch.bool
+                for i in indices
+            )
+            if masked:
+                self.found.append(f'{func} by a mask')
+        self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('forward', [joint_forward, separate_forward])
+def test_nothing_in_a_step_has_to_be_counted_first(root, tmp_path, forward):
+    """Rows by a mask would make the host wait for a GPU."""
+    average = WeightAverage(0.5, soft=True)
+    triplet = TripletTerm(0.0)
+    terms = MoreTerms(
+        DAAMLoss(), {'soft': (0.5, soft_term), 'triplet': (1.0, triplet)}
+    )
+    engine = make_engine(
+        root, tmp_path, terms=terms, forward=forward, averager=average
+    )
+    images = len(engine.domains.target_items)
+    engine.domains.target.set_labels(
+        np.arange(images) % CLUSTERS, np.full(images, 0.5, np.float32)
+    )
+    loader = engine.domains.adaptation
+    loader.set_epoch('adapt', 1, 0)
+    data = next(iter(loader))
+    average.restart(engine.model)
+    engine.model.train()
+    imgs, batch = joint_batch(data, torch.device('cpu'))
+    batch['progress'] = 0.5
+    with Operations() as seen:
+        batch.update(average.targets(engine.model, imgs, batch, forward))
+        output = engine.outputs(imgs, batch)
+        terms.total(terms(output, batch)).backward()
+    waits = ('nonzero', 'masked_select', 'local_scalar', 'by a mask', 'unique')
+    assert len(seen.found) > 200
+    assert [o for o in seen.found if any(w in o for w in waits)] == []

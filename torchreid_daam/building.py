@@ -113,11 +113,14 @@ def _clustering(cfg: CN, datamanager: Any) -> Callable:
         labeller = SearchingLabeller(
             lambda number: KMeansLabeller(**{**kwargs, 'num_clusters': number})
         )
-    return AnnouncedLabeller(
+    announced = AnnouncedLabeller(
         labeller,
         lambda images: clustering_cost(cfg, images),
         cfg.pseudo_labels.max_memory_gb,
     )
+    if cfg.data.load_train_targets:  # before anything is trained
+        announced.check_memory(len(datamanager.train_loader_t.dataset))
+    return announced
 
 
 def clustering_cost(cfg: CN, images: int) -> Cost:

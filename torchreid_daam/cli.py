@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from torchreid_daam.commands import COMMANDS
 from torchreid_daam.delivery.parity import ParityError
+from torchreid_daam.distributed import follower
 from torchreid_daam.errors import (
     InputError,
     RunFailed,
@@ -81,6 +82,9 @@ def _guarded(action) -> int:
         with ending():
             action()
     except InputError as error:
+        # Of several processes the first one says it, unless it is not its.
+        if follower() and not error.own:
+            return 2
         print(f'error: {plain_message(error)}', file=sys.stderr)
         return 2
     except ParityError as error:

@@ -37,12 +37,19 @@ def launched() -> int:
     # A cluster's scheduler may set some of these names for its own ends.
     if not os.environ.keys() >= _TORCHRUN:
         return 1
-    return int(os.environ['WORLD_SIZE'])
+    text = os.environ['WORLD_SIZE']
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(
+            f'WORLD_SIZE={text}: the number of processes expected, as '
+            'torchrun sets it'
+        )
+    return int(text)
 
 
 def follower() -> bool:
     """Whether torchrun started this process as another than the first."""
-    return launched() > 1 and os.environ.get('RANK', '0') != '0'
+    several = os.environ.keys() >= _TORCHRUN
+    return several and os.environ['RANK'] != '0'
 
 
 def size() -> int:
@@ -80,12 +87,14 @@ def joined(device: str) -> Iterator[None]:
         local = int(os.environ.get('LOCAL_RANK', '0'))
         there = torch.cuda.device_count()
         if local >= there:
-            raise InputError(
+            error = InputError(
                 f'device=cuda: {there} GPUs here, but process {local} of '
                 'torchrun --nproc_per_node wants one of its own'
             )
+            error.own = True  # the first process may have one
+            raise error
         torch.cuda.set_device(local)
-    elif 'GLOO_SOCKET_IFNAME' not in os.environ:
+    if 'GLOO_SOCKET_IFNAME' not in os.environ:  # of the control group too
         _name_an_interface()
     backend = 'nccl' if device == 'cuda' else 'gloo'
     dist.init_process_group(backend, timeout=_PATIENCE)

@@ -15,7 +15,12 @@ class InputError(ValueError):
     The line is printable whatever the value was. A loader that raises the
     error of a worker again makes it of the worker's traceback, of which the
     message alone is kept.
+
+    Attributes:
+        own: whether other processes of a run need not have met it.
     """
+
+    own = False
 
     def __init__(self, message: str = '') -> None:
         name = f'{__name__}.InputError: '

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 import torchreid
 from torch import nn
 from yacs.config import CfgNode as CN
@@ -50,6 +49,7 @@ from torchreid_daam.guards import GuardedLabeller, StepGuard
 from torchreid_daam.loading import load_weights
 from torchreid_daam.optim import build_restart_scheduler, fused
 from torchreid_daam.precision import Precision
+from torchreid_daam.randomness import reproducible_gpu
 from torchreid_daam.runs.checkpoint import (
     FORMAT,
     fitting,
@@ -111,10 +111,7 @@ def make_job(
     """:func:`prepare` for settings that :func:`derived.resolved` gave."""
     torchreid.utils.set_random_seed(cfg.train.seed)
     if cfg.use_gpu:
-        # Equal bits on a GPU too, as far as its operations have such a form.
-        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
-        torch.backends.cudnn.deterministic = True
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        reproducible_gpu()
     lists = read_folders(cfg)
     with distributed.in_turn():  # drawn data and the scan are kept
         datamanager = build_datamanager(cfg, lists)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from torchreid_daam.data.paired import rows_of
 from torchreid_daam.domain_losses import (
     mmd_loss,
     reversal_coefficient,
@@ -326,7 +327,7 @@ class DAAMLoss(nn.Module):
         return name != 'orth' or output.feat_dsp is not None
 
     def _reid_s(self, output, batch):
-        y = output.y_s[batch['is_source']]
+        y = output.y_s[rows_of(batch, 's')]
         return reid_loss(
             y, batch['pid_s'], self.reduction, self.label_smoothing
         )
@@ -334,7 +335,7 @@ class DAAMLoss(nn.Module):
     def _reid_t(self, output, batch):
         if output.y_t is None:
             raise ValueError("term 'reid_t' needs y_t, which is None")
-        y = output.y_t[~batch['is_source']]
+        y = output.y_t[rows_of(batch, 't')]
         return weighted_reid_loss(
             y,
             batch['pid_t'],
@@ -347,7 +348,9 @@ class DAAMLoss(nn.Module):
         is_source = batch['is_source']
         if self.domain_loss == 'mmd':
             feat = output.feat_dsh
-            return mmd_loss(feat[is_source], feat[~is_source])
+            return mmd_loss(
+                feat[rows_of(batch, 's')], feat[rows_of(batch, 't')]
+            )
         if self.domain_loss == 'grl':
             (head,) = self._domain_head
             coefficient = reversal_coefficient(batch['progress'])

@@ -8,6 +8,7 @@ here derives its own seed from a key such as ``(seed, 'adapt', round, epoch)``.
 
 import contextlib
 import hashlib
+import os
 import random
 from collections.abc import Iterator
 
@@ -57,3 +58,10 @@ def seeded(seed: int) -> Iterator[None]:
     with restored():
         seed_all(seed)
         yield
+
+
+def reproducible_gpu() -> None:
+    """Equal bits on a GPU too, as far as its operations have such a form."""
+    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+    torch.backends.cudnn.deterministic = True
+    torch.use_deterministic_algorithms(True, warn_only=True)

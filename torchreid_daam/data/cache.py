@@ -3,16 +3,19 @@
 import contextlib
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from torchreid_daam import distributed
 from torchreid_daam.data.reading import decode, read_image
 from torchreid_daam.errors import InputError
 
 # Of the memory that is free when the cache is made.
 SHARE = 0.8
+GROUPS = Path('/sys/fs/cgroup')
 
 
 class ImageCache:
@@ -41,6 +44,8 @@ class ImageCache:
         ends = np.cumsum(3 * self.sizes.prod(axis=1), dtype=np.int64)
         self.starts = np.concatenate([[0], ends])
         needed, free = int(self.starts[-1]), free_memory(shared)
+        if free is not None:
+            free //= distributed.size()  # each process has a cache
         if free is not None and needed > SHARE * free:
             raise InputError(
                 f'data.cache=ram: {len(sizes)} images take '
@@ -101,7 +106,25 @@ def free_memory(shared: bool = False) -> int | None:
         with open('/proc/meminfo', encoding='ascii') as file:
             fields = dict(line.split(':', 1) for line in file)
         limits.append(1024 * int(fields['MemAvailable'].split()[0]))
+    limits += _group_limits()
     if shared:
         with contextlib.suppress(OSError):
             limits.append(shutil.disk_usage('/dev/shm').free)
     return min(limits, default=None)
+
+
+def _group_limits() -> list[int]:
+    """What a container may still take, where its control group says so."""
+    found = []
+    for limit, used in (
+        ('memory.max', 'memory.current'),
+        ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes'),
+    ):
+        # `max` stands for no limit, and is no number.
+        with contextlib.suppress(OSError, ValueError):
+            most, now = (
+                int((GROUPS / name).read_text(encoding='ascii'))
+                for name in (limit, used)
+            )
+            found.append(max(0, most - now))
+    return found

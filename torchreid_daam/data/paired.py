@@ -1,6 +1,6 @@
 """Loaders of training: the source alone, then source and target in pairs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -174,14 +174,20 @@ def joint_batch(
 
     Returns:
         Images (N, C, H, W), and what the loss terms look at: ``is_source``
-        (N,), with a source ``pid_s``, with a target ``pid_t``, ``weight_t``
-        and, where the labels have shares of clusters, ``soft_t``.
+        (N,), ``rows_s`` and ``rows_t``, slices of each domain's rows; with a
+        source ``pid_s``, with a target ``pid_t``, ``weight_t`` and, where
+        the labels have shares of clusters, ``soft_t``.
     """
     parts = [p['img'].to(device, non_blocking=True) for p in data.values()]
     imgs = torch.stack(parts, 1).flatten(0, 1)
     is_source = torch.tensor([name == 'source' for name in data])
     batch = {
         'is_source': is_source.repeat(len(imgs) // len(data)),
+    }
+    # A mask would have to be counted first: the host would wait for a GPU.
+    rows = {
+        f'rows_{name[0]}': slice(at, None, len(data))
+        for at, name in enumerate(data)
     }
     if 'source' in data:
         batch['pid_s'] = data['source']['pid']
@@ -190,5 +196,23 @@ def joint_batch(
         batch['weight_t'] = data['target']['weight']
         if 'soft' in data['target']:
             batch['soft_t'] = data['target']['soft']
-    moved = {name: value.to(device) for name, value in batch.items()}
-    return imgs, moved
+    moved = {name: _moved(value, device) for name, value in batch.items()}
+    return imgs, {**moved, **rows}
+
+
+def rows_of(batch: Mapping[str, Any], domain: str) -> slice | torch.Tensor:
+    """Which rows of a joint batch are of a domain, ``s`` or ``t``.
+
+    A slice where :func:`joint_batch` made the batch, else a mask (N,) from
+    its ``is_source``.
+    """
+    if 'rows_s' in batch or 'rows_t' in batch:
+        return batch.get(f'rows_{domain}', slice(0, 0))
+    is_source = batch['is_source']
+    return is_source if domain == 's' else ~is_source
+
+
+def _moved(value: torch.Tensor, device: torch.device) -> torch.Tensor:
+    if device.type == 'cuda' and value.device.type == 'cpu':
+        value = value.pin_memory()  # or the copy waits
+    return value.to(device, non_blocking=True)

@@ -8,10 +8,12 @@ in separate batches normalises as the test does. Chang et al.,
 affine weights and the running statistics.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+
+from torchreid_daam.data.paired import rows_of
 
 
 def separate_forward(
@@ -24,30 +26,33 @@ def separate_forward(
     Args:
         model: from images to a NamedTuple of tensors (N, ...) and Nones.
         imgs: (N, C, H, W), rows of both domains or of one.
-        batch: with ``is_source``, a mask (N,).
+        batch: with ``is_source``, a mask (N,), or as ``joint_batch`` has it.
 
     Returns:
         As the model gives, in the order of the rows.
     """
-    is_source = batch['is_source']
-    if is_source.all() or not is_source.any():
+    rows = [rows_of(batch, domain) for domain in 'st']
+    parts = [imgs[where] for where in rows]
+    if not all(map(len, parts)):
         return model(imgs)
-    source, target = model(imgs[is_source]), model(imgs[~is_source])
+    source, target = map(model, parts)
     return type(source)(
         *(
-            _interleaved(one, other, is_source)
-            for one, other in zip(source, target, strict=True)
+            _interleaved(both, rows, len(imgs))
+            for both in zip(source, target, strict=True)
         )
     )
 
 
 def _interleaved(
-    source: torch.Tensor | None,
-    target: torch.Tensor | None,
-    is_source: torch.Tensor,
+    both: Sequence[torch.Tensor | None],
+    rows: Sequence[slice | torch.Tensor],
+    number: int,
 ) -> torch.Tensor | None:
-    if source is None or target is None:
+    first = both[0]
+    if first is None:
         return None
-    rows = source.new_empty(len(is_source), *source.shape[1:])
-    rows[is_source], rows[~is_source] = source, target
-    return rows
+    joint = first.new_empty(number, *first.shape[1:])
+    for where, values in zip(rows, both, strict=True):
+        joint[where] = values
+    return joint

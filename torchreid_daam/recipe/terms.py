@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from torchreid_daam.data.paired import rows_of
+
 Term = Callable[[Any, Mapping[str, Any]], torch.Tensor | None]
 """(output, batch) -> scalar, or None where it does not apply."""
 
@@ -59,4 +61,4 @@ def rows_of_target(
     values: torch.Tensor, batch: Mapping[str, Any]
 ) -> torch.Tensor:
     """Rows (n_t, ...) of a joint batch's (N, ...) that are the target's."""
-    return values[~batch['is_source']]
+    return values[rows_of(batch, 't')]

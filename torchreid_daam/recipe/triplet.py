@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from torchreid_daam.data.paired import rows_of
+
 # Of a squared distance: its root has no finite gradient at 0.
 _CLOSEST = 1e-12
 
@@ -63,8 +65,8 @@ class TripletTerm:
         self, output: Any, batch: Mapping[str, Any]
     ) -> torch.Tensor | None:
         """The term of a joint batch; see ``MoreTerms``."""
-        feat, is_source = output.feat_dsh, batch['is_source']
-        parts = {'pid_s': is_source, 'pid_t': ~is_source}
+        feat = output.feat_dsh
+        parts = {f'pid_{d}': rows_of(batch, d) for d in 'st'}
         return sum(
             batch_hard_loss(feat[rows], batch[name], self.margin)
             for name, rows in parts.items()

@@ -133,27 +133,20 @@ def peers() -> list[Row]:
         **of('apart', 'equal', 'late', 'jitter'),
     }
     clusters = of('dbscan')
-    teacher = {
-        **clusters,
-        **_EMA,
-        **_BALANCED,
-        **_SOFT_TRIPLET,
-        'loss.daam.weight_soft': 0.5,
-    }
+    teacher = {**clusters, **_EMA, 'loss.daam.weight_soft': 0.5}
 
     def peer(key: str, title: str, *parts: dict, **more: Any) -> Row:
         settings = {k: v for part in (plain, *parts) for k, v in part.items()}
         return Row(key, title, settings, reference=PLUS, ours=True, **more)
 
     return [
-        peer('peer_kmeans', 'k-means self-training'),
-        peer('peer_dbscan', 'DBSCAN self-training', clusters),
+        peer('peer_kmeans', 'k-means self-training', _BALANCED),
+        peer('peer_dbscan', 'DBSCAN self-training', clusters, _EMA),
         peer('peer_mmt', 'MMT with one network', teacher),
         peer(
             'cluster_contrast',
             'Cluster Contrast',
             clusters,
-            _BALANCED,
             method='cluster_contrast',
         ),
     ]
