@@ -15,13 +15,11 @@ import io
 import itertools
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import where
+from measuring import in_turn, where
 from PIL import Image
 
 from torchreid_daam import get_default_config
@@ -76,15 +74,6 @@ def job(folder: Path, args: argparse.Namespace, cache: str) -> Job:
     return made
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Seconds of a call, the device's work included."""
-    start = time.perf_counter()
-    call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def measure(made: Job, repeats: int, name: str) -> None:
     """Prints the lines of one kind of cache."""
     engine = made.engine
@@ -125,14 +114,18 @@ def measure(made: Job, repeats: int, name: str) -> None:
         ('epoch', epoch, steps, images),
         ('features', engine.target_features, model_alone, crops),
     ):
-        pairs = [(timed(ours), timed(alone)) for _ in range(repeats)]
-        ratios = sorted(b / a for a, b in pairs)
+        runs = in_turn({'ours': ours, 'alone': alone}, repeats)
+        pairs = list(zip(runs['ours'], runs['alone'], strict=True))
+        ratios = sorted(b.seconds / a.seconds for a, b in pairs)
+        rates = [
+            count / statistics.median(run.seconds for run in runs[kind])
+            for kind in ('ours', 'alone')
+        ]
         print(
-            f'{what:9s} cache {name:5s} '
-            f'{count / statistics.median(a for a, _ in pairs):7.1f} images/s, '
-            f'alone {count / statistics.median(b for _, b in pairs):7.1f}: '
-            f'{statistics.median(ratios):.3f} '
-            f'({ratios[0]:.3f} to {ratios[-1]:.3f})',
+            f'{what:9s} cache {name:5s} {rates[0]:7.1f} images/s, '
+            f'alone {rates[1]:7.1f}: {statistics.median(ratios):.3f} '
+            f'({ratios[0]:.3f} to {ratios[-1]:.3f})  '
+            f'{max(run.peak for run in runs["ours"]):.0f} MB',
             flush=True,
         )
 

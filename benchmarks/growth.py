@@ -10,7 +10,6 @@ through log time over log images: 1 is in proportion.
 import argparse
 import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +19,7 @@ import matplotlib as mpl
 import numpy as np
 from clustering import drawn
 from matplotlib.figure import Figure
-from measuring import where
+from measuring import measured, where
 from PIL import Image
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -82,13 +81,6 @@ def write(folder: Path) -> None:
         image.save(folder / f'{i}.jpg', quality=90)
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Of one call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
 def plot(times: dict[str, list[float]], images: list[int], out: Path) -> None:
     """PNG and PDF, with a line of slope 1."""
     with mpl.rc_context({'font.size': 9}):
@@ -136,11 +128,16 @@ def main() -> None:
             make(args.images[0])()  # what is loaded at a first call
             for number in args.images:
                 call = make(number)
-                runs = [seconds(call) for _ in range(args.repeats)]
-                times[name].append(statistics.median(runs))
+                runs = [measured(call) for _ in range(args.repeats)]
+                times[name].append(statistics.median(r.seconds for r in runs))
+                peak = max(run.peak for run in runs)
             slope = np.polyfit(np.log(args.images), np.log(times[name]), 1)[0]
             found = ', '.join(f'{second:.3g}' for second in times[name])
-            print(f'{name:12s} slope {slope:.2f}; seconds {found}', flush=True)
+            print(
+                f'{name:12s} slope {slope:.2f}; seconds {found}; '
+                f'{peak:.0f} MB at most',
+                flush=True,
+            )
     print(f'at {", ".join(map(str, args.images))} images')
     if args.plot:
         plot(times, args.images, args.plot)

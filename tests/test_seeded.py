@@ -1,5 +1,6 @@
 """data/seeded.py: images with a seed, and their canonical order."""
 
+import functools
 import hashlib
 import random
 import shutil
@@ -12,14 +13,17 @@ import torch
 
 from layouts import picture
 from torchreid_daam.data.paired import DomainLoader
+from torchreid_daam.data.reading import read_image
 from torchreid_daam.data.samplers import random_order
 from torchreid_daam.data.seeded import (
     Item,
+    OwnRows,
     SeededImages,
     relative_path,
     source_items,
     target_items,
 )
+from torchreid_daam.distributed import part
 from torchreid_daam.errors import InputError
 from torchreid_daam.randomness import seed_all
 
@@ -166,3 +170,34 @@ def test_a_thread_of_a_loading_process_is_quiet(images, capfd):
     assert capfd.readouterr().err == ''
     threaded[0]
     assert 'the run is gone' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('size', [1, 2, 3, 5])
+def test_own_rows_of_a_batch(images, files, size):
+    """Together the processes read each image once, and all know the rest."""
+    read = []
+
+    def counted(path):
+        read.append(path)
+        return read_image(path)
+
+    whole = images.__getitems__([0, 1, 2, 3])
+    found = []
+    for rank in range(size):
+        own = OwnRows(
+            images.items,
+            noisy,
+            counted,
+            bounds=functools.partial(part, rank=rank, size=size),
+        )
+        seed_all(3)
+        batch = own.__getitems__([0, 1, 2, 3])
+        begin, end = part(4, rank, size)
+        found += [sample['index'] for sample in batch[begin:end]]
+        for i, (sample, same) in enumerate(zip(batch, whole, strict=True)):
+            told = {k: v for k, v in sample.items() if k != 'img'}
+            assert told == {k: v for k, v in same.items() if k != 'img'}
+            assert (sample['img'] == 0).all() == (not begin <= i < end)
+    assert found == [0, 1, 2, 3]
+    # A process without a row of its own reads one for its shape.
+    assert len(read) == max(4, size)

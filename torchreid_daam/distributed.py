@@ -149,8 +149,12 @@ def barrier() -> None:
 
 def bounds(number: int) -> list[tuple[int, int]]:
     """Begin and end of each process's share of so many rows."""
-    n = size()
-    return [(number * r // n, number * (r + 1) // n) for r in range(n)]
+    return [part(number, r, size()) for r in range(size())]
+
+
+def part(number: int, rank: int, size: int) -> tuple[int, int]:
+    """Begin and end of one process's share of so many rows."""
+    return number * rank // size, number * (rank + 1) // size
 
 
 def share(rows: Sequence[T]) -> Sequence[T]:

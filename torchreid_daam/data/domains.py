@@ -1,6 +1,7 @@
 """Source and target of a torchreid data manager, in canonical order."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from torchreid_daam.data.reading import read_image
 from torchreid_daam.data.samplers import Order
 from torchreid_daam.data.seeded import (
     Item,
+    OwnRows,
     SeededImages,
     be_quiet,
     source_items,
     target_items,
 )
-from torchreid_daam.distributed import share
+from torchreid_daam.distributed import part, rank, share, size
 from torchreid_daam.runs.console import progress
 
 
@@ -200,13 +202,21 @@ class Domains:
                 data.sort(key=lambda item: item[0])
                 items = [Item(*entry[:4]) for entry in data]
                 loaders[name][split] = self._loader(
-                    items, batch_size=self.test_batch_size
+                    items, shared=True, batch_size=self.test_batch_size
                 )
         return loaders
 
-    def _loader(self, items: list[Item], **how: Any) -> DataLoader:
+    def _loader(
+        self, items: list[Item], shared: bool = False, **how: Any
+    ) -> DataLoader:
+        parts = (items, self.datamanager.transform_te, self._read)
+        images = SeededImages(*parts)
+        if shared and size() > 1:
+            # A loading process may not be one of the run's.
+            own = partial(part, rank=rank(), size=size())
+            images = OwnRows(*parts, bounds=own)
         return DataLoader(
-            SeededImages(items, self.datamanager.transform_te, self._read),
+            images,
             num_workers=self.workers,
             pin_memory=self.pin_memory,
             worker_init_fn=be_quiet,

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch.utils.data import Dataset
 
 from torchreid_daam.data.reading import read_image
@@ -72,15 +73,47 @@ class SeededImages(Dataset):
         if isinstance(key, tuple):
             index, seed = key
             seed_all(seed)
+        image = self.transform(self.read(self.items[index].path))
+        return {'img': image, **self._known(index)}
+
+    def _known(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        """What a sample says beside its pixels."""
+        index = key[0] if isinstance(key, tuple) else key
         item = self.items[index]
         return {
-            'img': self.transform(self.read(item.path)),
             'pid': item.pid,
             'camid': item.camid,
             'impath': item.path,
             'dsetid': item.dsetid,
             'index': index,
         }
+
+
+class OwnRows(SeededImages):
+    """Reads one process's share of each batch; other rows are zeros.
+
+    A test's batches go whole through torchreid's loop, in every process; each
+    computes its share of them alone.
+
+    Args:
+        bounds: from the length of a batch to this process's rows of it.
+        same: as for :class:`SeededImages`.
+    """
+
+    def __init__(
+        self, *same: Any, bounds: Callable[[int], tuple[int, int]]
+    ) -> None:
+        super().__init__(*same)
+        self.bounds = bounds
+
+    def __getitems__(
+        self, keys: Sequence[int | tuple[int, int]]
+    ) -> list[dict[str, Any]]:
+        begin, end = self.bounds(len(keys))
+        read = super().__getitems__(keys[begin:end] or keys[:1])
+        nothing = torch.zeros_like(read[0]['img'])
+        others = [{**self._known(key), 'img': nothing} for key in keys]
+        return others[:begin] + read[: end - begin] + others[end:]
 
 
 def source_items(data: Sequence[tuple]) -> list[Item]:
