@@ -106,6 +106,17 @@ def test_single_step():
     )
 
 
+def test_another_schedule_before_rounds():
+    mixed = {**SHORT, 'schedule': 'cosine'}
+    plain = [restart_factor(e, **SHORT) for e in range(4)]
+    rounds = [restart_factor(e, **mixed) for e in range(4, 14)]
+    mixed['pretrain_schedule'] = 'multi_step'
+    found = [restart_factor(e, **mixed) for e in range(14)]
+    assert found == plain + rounds
+    with pytest.raises(ValueError, match='pretrain_schedule'):
+        restart_factor(0, **SHORT, pretrain_schedule='x')
+
+
 def test_cosine():
     settings = {**SHORT, 'schedule': 'cosine'}
     factors = [restart_factor(e, **settings) for e in (0, 2, 3, 4, 9, 13, 14)]

@@ -160,7 +160,8 @@ def test_paper_schedule_has_the_derived_length():
 def test_plus_sees_what_the_demo_sees_and_is_the_recipe():
     changed = differences('synthetic', 'synthetic-plus')
     assert changed == {
-        *('data.save_dir', 'train.forward', 'train.stepsize'),
+        *('data.save_dir', 'train.forward', 'train.lr', 'train.lr_scheduler'),
+        *('train.stepsize', 'train.pretrain_lr_scheduler'),
         *('data.transforms', 'data.pretrain_transforms', 'data.color_jitter'),
         *('pseudo_labels.method', 'pseudo_labels.eps', 'pseudo_labels.k1'),
         *('pseudo_labels.sample_weights', 'model.daam.dsp_branch'),
@@ -175,7 +176,8 @@ def test_plus_of_a_real_pair_has_the_budget_of_fast(pair):
     changed = differences(f'{pair}-fast', f'{pair}-plus')
     assert not changed & (BUDGET - {'train.stepsize'})
     recipe = differences('synthetic', 'synthetic-plus')
-    assert recipe - changed <= {'pseudo_labels.k1'}  # the default is SpCL's
+    # The default k1 is SpCL's; rates are those of `fast`.
+    assert recipe - changed <= {'pseudo_labels.k1', 'train.lr'}
     # As published for the data, or without a meaning for DBSCAN.
     rest = {'model.last_stride', 'pseudo_labels.num_clusters'}
     assert changed - recipe <= rest

@@ -26,6 +26,7 @@ def restart_factor(
     pretrain_stepsize: Sequence[int],
     gamma: float = 0.1,
     schedule: str = 'multi_step',
+    pretrain_schedule: str = 'same',
 ) -> float:
     """Factor on the learning rate in one epoch.
 
@@ -49,6 +50,8 @@ def restart_factor(
         pretrain_stepsize: milestones in pretraining.
         gamma: what a milestone multiplies by. Config key ``train.gamma``.
         schedule: one of the above. Config key ``train.lr_scheduler``.
+        pretrain_schedule: of pretraining, or ``same``. Config key
+            ``train.pretrain_lr_scheduler``.
 
     Raises:
         ValueError: if a value is out of its range.
@@ -63,17 +66,19 @@ def restart_factor(
     if lr <= 0:
         raise ValueError(f'lr={lr} is not greater than 0')
     check_choice('schedule', schedule, SCHEDULES)
-    if schedule == 'single_step':
-        for name, steps in (
-            ('stepsize', stepsize),
-            ('pretrain_stepsize', pretrain_stepsize),
-        ):
-            if not steps or steps[-1] < 1:
-                raise ValueError(f'{name}={list(steps)} has no last step >= 1')
+    if pretrain_schedule == 'same':
+        pretrain_schedule = schedule
+    check_choice('pretrain_schedule', pretrain_schedule, SCHEDULES)
+    for name, steps, kind in (
+        ('stepsize', stepsize, schedule),
+        ('pretrain_stepsize', pretrain_stepsize, pretrain_schedule),
+    ):
+        if kind == 'single_step' and (not steps or steps[-1] < 1):
+            raise ValueError(f'{name}={list(steps)} has no last step >= 1')
 
     if epoch < pretrain_epoch:
         return (pretrain_lr / lr) * _factor(
-            epoch, pretrain_epoch, pretrain_stepsize, gamma, schedule
+            epoch, pretrain_epoch, pretrain_stepsize, gamma, pretrain_schedule
         )
     e = (epoch - pretrain_epoch) % round_epoch
     return _factor(e, round_epoch, stepsize, gamma, schedule)

@@ -41,13 +41,19 @@ def check_config(cfg: CN) -> None:
             raise InputError(
                 f'train.{key}={cfg.train[key]}: rising epochs expected'
             )
-    if cfg.train.lr_scheduler == 'single_step':
-        for key in ('stepsize', 'pretrain_stepsize'):
-            if not cfg.train[key] or cfg.train[key][-1] < 1:
-                raise InputError(
-                    f'train.{key}={cfg.train[key]}: single_step needs one '
-                    'number of at least 1'
-                )
+    before = cfg.train.pretrain_lr_scheduler
+    if before == 'same':
+        before = cfg.train.lr_scheduler
+    for key, schedule in (
+        ('stepsize', cfg.train.lr_scheduler),
+        ('pretrain_stepsize', before),
+    ):
+        steps = cfg.train[key]
+        if schedule == 'single_step' and (not steps or steps[-1] < 1):
+            raise InputError(
+                f'train.{key}={steps}: single_step needs one number of at '
+                'least 1'
+            )
     for key in ('visrank', 'rerank'):
         if cfg.test[key] and not cfg.test.evaluate:
             raise InputError(

@@ -183,6 +183,7 @@ def restart_kwargs(cfg: CN) -> dict[str, Any]:
         'pretrain_stepsize': cfg.train.pretrain_stepsize,
         'gamma': cfg.train.gamma,
         'schedule': cfg.train.lr_scheduler,
+        'pretrain_schedule': cfg.train.pretrain_lr_scheduler,
     }
 
 

@@ -80,6 +80,7 @@ def get_default_config() -> CN:
     cfg.train.weight_decay = 5e-4  # torchreid's; not given in the paper
     cfg.train.pretrain_epoch = 60  # line 1 of Algorithm 1
     cfg.train.pretrain_lr = 1e-2  # at its start; not given in the paper
+    cfg.train.pretrain_lr_scheduler = 'same'  # as lr_scheduler, or another
     cfg.train.pretrain_stepsize = [40]  # epochs at which it drops
     cfg.train.rounds = 7  # iterations of Algorithm 1 (section 5.2)
     cfg.train.round_epoch = 200  # epochs of a round (section 5.2)

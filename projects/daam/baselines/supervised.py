@@ -46,6 +46,8 @@ def supervised_settings(cfg: CN, num_source: int, num_target: int) -> CN:
     cfg.train.max_epoch = epochs
     cfg.train.lr = rate
     cfg.train.stepsize = drops
+    if cfg.train.pretrain_lr_scheduler != 'same':
+        cfg.train.lr_scheduler = cfg.train.pretrain_lr_scheduler
     return cfg
 
 

@@ -39,7 +39,10 @@ INGREDIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     'equal': ('no weights', ('pseudo_labels.sample_weights',)),
-    'late': ('later drops of the rate', ('train.stepsize',)),
+    'cosine': (
+        'cosine from 0.1',
+        ('train.lr_scheduler', 'train.pretrain_lr_scheduler', 'train.lr'),
+    ),
     'jitter': (
         'colour jitter in rounds',
         (
@@ -130,7 +133,7 @@ def peers() -> list[Row]:
     plain = {
         **PLAIN,
         'loss.daam.domain_loss': 'none',
-        **of('apart', 'equal', 'late', 'jitter'),
+        **of('apart', 'equal', 'cosine', 'jitter'),
     }
     clusters = of('dbscan')
     teacher = {**clusters, **_EMA, 'loss.daam.weight_soft': 0.5}
