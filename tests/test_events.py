@@ -1,5 +1,7 @@
 """runs/events.py: the curves of a run that was stopped and went on."""
 
+import time
+
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
@@ -18,6 +20,8 @@ def curve(folder, tag):
 
 def train(folder, first, values, length):
     """As torchreid's loop writes: a batch is numbered by its epoch."""
+    # Files are read by their names: the second, then a count, as text.
+    time.sleep(1.1 - time.time() % 1)
     done = first
     events = Events(folder, lambda: done)
     for value in values:

@@ -10,6 +10,7 @@ from torchreid_daam.config import config_hash, get_default_config
 from torchreid_daam.errors import InputError
 from torchreid_daam.evaluation.ranks import Ranks
 from torchreid_daam.pseudo_labels import PseudoLabels
+from torchreid_daam.runs.files import beside
 from torchreid_daam.runs.folder import RunFolder
 from torchreid_daam.runs.results import Results
 
@@ -134,6 +135,7 @@ def test_another_run_is_not_overwritten(tmp_path, other, rows):
         (tmp_path / 'results.json').unlink()
     stranger = begun(tmp_path / 'elsewhere', **other)
     stranger.path = tmp_path
+    stranger.history.folder = tmp_path / 'checkpoints'
     with pytest.raises(InputError, match='other settings'):
         stranger.open(True)
     stranger.open(True, str(tmp_path / 'checkpoints' / 'last.pth'))
@@ -169,8 +171,8 @@ def test_a_test_writes_beside_a_run(tmp_path, sign):
 
 def test_leftovers_of_a_killed_process_go(tmp_path):
     (tmp_path / 'pseudo_labels').mkdir()
-    for name in ('.a.json.1f.tmp', 'pseudo_labels/.r.npz.2e.tmp'):
-        (tmp_path / name).touch()
+    for path in (tmp_path / 'a.json', tmp_path / 'pseudo_labels' / 'r.npz'):
+        beside(path).touch()
     (tmp_path / 'mine.tmp').touch()
     RunFolder(tmp_path).open(True)
     assert [p.name for p in tmp_path.rglob('*.tmp')] == ['mine.tmp']

@@ -1,6 +1,7 @@
 """What has to hold between the settings on folders of own images."""
 
 import re
+import warnings
 
 from yacs.config import CfgNode as CN
 
@@ -71,7 +72,9 @@ def check_folders(cfg: CN) -> None:
 
 def _check_pattern(key: str, pattern: str) -> None:
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings():  # of what a later Python may mean
+            warnings.simplefilter('ignore', FutureWarning)
+            re.compile(pattern)
     except re.error as error:
         raise InputError(
             f'{key}={pattern}: not a regular expression ({error})'
