@@ -13,6 +13,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchreid_daam.errors import check_choice
 
 SCHEDULES = ('multi_step', 'single_step', 'cosine')
+SAME = 'same'
+
+
+def schedule_before(schedule: str, pretrain_schedule: str) -> str:
+    """Pretraining's schedule, where ``same`` stands for that of rounds."""
+    return schedule if pretrain_schedule == SAME else pretrain_schedule
 
 
 def restart_factor(
@@ -26,7 +32,7 @@ def restart_factor(
     pretrain_stepsize: Sequence[int],
     gamma: float = 0.1,
     schedule: str = 'multi_step',
-    pretrain_schedule: str = 'same',
+    pretrain_schedule: str = SAME,
 ) -> float:
     """Factor on the learning rate in one epoch.
 
@@ -66,8 +72,7 @@ def restart_factor(
     if lr <= 0:
         raise ValueError(f'lr={lr} is not greater than 0')
     check_choice('schedule', schedule, SCHEDULES)
-    if pretrain_schedule == 'same':
-        pretrain_schedule = schedule
+    pretrain_schedule = schedule_before(schedule, pretrain_schedule)
     check_choice('pretrain_schedule', pretrain_schedule, SCHEDULES)
     for name, steps, kind in (
         ('stepsize', stepsize, schedule),

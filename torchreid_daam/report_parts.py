@@ -1,9 +1,10 @@
 """The parts of a report that show images: attention and clusters."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
+import torch
 
 from torchreid_daam.data.reading import read_image
 from torchreid_daam.delivery.figures import (
@@ -76,21 +77,27 @@ def _weights(
     """The files that can be read, and what the attention makes of them."""
     kept: list[str] = []
     images = material.pictures.stream(paths, lambda path: path, kept)
+    return kept, _attention(material, images)
+
+
+def _attention(
+    material: Material, images: Iterable[torch.Tensor]
+) -> dict[str, np.ndarray]:
     weights = attention_weights(material.model, images)
     if not weights:
         raise InputError(
             'model.daam.attention=none: this model has no attention'
         )
-    return kept, weights
+    return weights
 
 
 def one_overlay(material: Material, path: str) -> Callable[[Section], None]:
     """The weights on one image file."""
 
     def fill(part: Section) -> None:
-        image = shrunk(read_image(path, ()))
-        weights = _weights(material, [path])[1]
-        figure = attention_overlays([image], weights, [''])
+        image = read_image(path, ())
+        weights = _attention(material, [material.pictures.transform(image)])
+        figure = attention_overlays([shrunk(image)], weights, [''])
         name = os.path.basename(path)
         alt = f'{name}: the image, and the weights of DSH and DSP on it.'
         part.pictures.append(Picture('image', figure, alt))

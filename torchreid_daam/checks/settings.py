@@ -13,6 +13,7 @@ from torchreid_daam.config import check_values
 from torchreid_daam.config.kwargs import OWN_SAMPLERS
 from torchreid_daam.distributed import launched
 from torchreid_daam.errors import InputError
+from torchreid_daam.optim import schedule_before
 from torchreid_daam.precision import PRECISIONS
 
 _COMPILERS = ('g++', 'clang++', 'cl')
@@ -41,13 +42,9 @@ def check_config(cfg: CN) -> None:
             raise InputError(
                 f'train.{key}={cfg.train[key]}: rising epochs expected'
             )
-    before = cfg.train.pretrain_lr_scheduler
-    if before == 'same':
-        before = cfg.train.lr_scheduler
-    for key, schedule in (
-        ('stepsize', cfg.train.lr_scheduler),
-        ('pretrain_stepsize', before),
-    ):
+    rounds = cfg.train.lr_scheduler
+    before = schedule_before(rounds, cfg.train.pretrain_lr_scheduler)
+    for key, schedule in (('stepsize', rounds), ('pretrain_stepsize', before)):
         steps = cfg.train[key]
         if schedule == 'single_step' and (not steps or steps[-1] < 1):
             raise InputError(

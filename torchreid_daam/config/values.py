@@ -13,7 +13,7 @@ from torchreid_daam.losses import (
     ORTHOGONALITY_FORMS,
     REDUCTIONS,
 )
-from torchreid_daam.optim import SCHEDULES
+from torchreid_daam.optim import SAME, SCHEDULES
 from torchreid_daam.precision import PRECISIONS
 from torchreid_daam.pseudo_labels import WEIGHT_SCALES
 from torchreid_daam.recipe.dbscan import OUTLIERS
@@ -32,7 +32,7 @@ CHOICES: dict[str, tuple] = {
     'train.precision': PRECISIONS,
     'train.fused': ('auto', 'on', 'off'),
     'train.lr_scheduler': SCHEDULES,
-    'train.pretrain_lr_scheduler': ('same', *SCHEDULES),
+    'train.pretrain_lr_scheduler': (SAME, *SCHEDULES),
     'train.optim': ('sgd', 'adam', 'amsgrad', 'rmsprop', 'radam'),
     'loss.name': ('daam', 'softmax', 'triplet'),
     'loss.daam.reduction': REDUCTIONS,

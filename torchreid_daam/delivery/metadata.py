@@ -119,18 +119,15 @@ def differences(path: Path, metadata: Mapping[str, Any]) -> list[str]:
     try:
         text = metadata_path(path).read_text(encoding='utf-8')
         earlier = json.loads(text)
+        now = json.loads(json.dumps(metadata))  # tuples are lists there
         return [
             f'{key} was {earlier[part][key]}, is {value}'
             for part in ('input', 'output')
-            for key, value in metadata[part].items()
-            if earlier[part][key] != _plain(value)
+            for key, value in now[part].items()
+            if earlier[part][key] != value
         ]
     except (OSError, ValueError, KeyError, TypeError):
         return []  # no such file, or none that we wrote
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
 
 
 def describe(

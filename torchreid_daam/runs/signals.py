@@ -45,12 +45,19 @@ def ending() -> Iterator[None]:
         # A shell's background jobs ignore SIGINT; None is not Python's.
         if signal.getsignal(number) not in (signal.SIG_IGN, None)
     }
-    hook, sys.unraisablehook = sys.unraisablehook, _unraisable(sys)
+    usual = sys.unraisablehook
+
+    def hook(args: Any) -> None:
+        # What falls apart after a signal is no news.
+        if not _arrived:
+            usual(args)
+
+    sys.unraisablehook = hook
     try:
         yield
         raise_arrived()
     finally:
-        sys.unraisablehook = hook
+        sys.unraisablehook = usual
         for number, handler in previous.items():
             signal.signal(number, handler)
         _arrived.clear()
@@ -70,17 +77,6 @@ def _raise(number: int, _: Any) -> None:
         error = error.__context__
     _arrived.append(number)
     raise Ended(number)
-
-
-def _unraisable(system: Any) -> Any:
-    usual = system.unraisablehook
-
-    def hook(args: Any) -> None:
-        # What falls apart after a signal is no news.
-        if not _arrived:
-            usual(args)
-
-    return hook
 
 
 class Deliver(BaseException):

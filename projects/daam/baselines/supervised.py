@@ -12,6 +12,7 @@ from yacs.config import CfgNode as CN
 from baselines.loop import epoch_batches
 from torchreid_daam import adapt
 from torchreid_daam.datamanager import build_datamanager
+from torchreid_daam.optim import schedule_before
 
 
 def images_seen(cfg: CN, num_source: int, num_target: int) -> int:
@@ -46,8 +47,9 @@ def supervised_settings(cfg: CN, num_source: int, num_target: int) -> CN:
     cfg.train.max_epoch = epochs
     cfg.train.lr = rate
     cfg.train.stepsize = drops
-    if cfg.train.pretrain_lr_scheduler != 'same':
-        cfg.train.lr_scheduler = cfg.train.pretrain_lr_scheduler
+    cfg.train.lr_scheduler = schedule_before(
+        cfg.train.lr_scheduler, cfg.train.pretrain_lr_scheduler
+    )
     return cfg
 
 

@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from tables.intervals import mean_sd
+from tables.markdown import head, line
 from tables.own import FACTORS, SEARCH_PAIRS
 from tables.unlabelled import WISHED, selection_quality
 from tables.verdicts import Scores, row_of
@@ -19,7 +20,7 @@ def selection_table(suite: Mapping[str, Any]) -> str:
     """A line per run that was selected, and the means of each kind."""
     kinds: dict[str, list[tuple[float, ...]]] = {}
     rates: list[float] = []
-    lines = [_line(HEAD), '|---' * len(HEAD) + '|']
+    lines = head(HEAD)
     for row in suite['rows']:
         for run in row['runs']:
             scores = run.get('selection') or {}
@@ -47,7 +48,7 @@ def selection_table(suite: Mapping[str, Any]) -> str:
                     f'{real["false_accepts"]:.2%}',
                     f'{real["false_rejects"]:.1%}',
                 ]
-            lines.append(_line(cells))
+            lines.append(line(cells))
     if not kinds:
         return ''
     every = [values for found in kinds.values() for values in found]
@@ -55,7 +56,7 @@ def selection_table(suite: Mapping[str, Any]) -> str:
         means = [fmean(column) for column in zip(*found, strict=True)]
         cells = [f'**mean of {len(found)} {kind} runs**', '', '', '']
         cells += [f'{means[0]:.2f}', f'{means[1]:.2f}', f'{means[2]:.2f}']
-        lines.append(_line([*cells, '', '']))
+        lines.append(line([*cells, '', '']))
     return '\n'.join(lines) + '\n\n' + _conclusions(every, rates)
 
 
@@ -85,8 +86,7 @@ def _conclusions(
 def search_table(suite: Mapping[str, Any]) -> str:
     """K found by itself against the best of the swept ones, by pair."""
     names = [f'{factor:g} times' for factor in FACTORS]
-    head = ('pair', 'K found', *names, 'loss to the best')
-    lines = [_line(head), '|---' * len(head) + '|']
+    lines = head(('pair', 'K found', *names, 'loss to the best'))
     losses = []
     for pair in SEARCH_PAIRS:
         keys = [f'{pair}_auto', *(f'{pair}_k{f:g}' for f in FACTORS)]
@@ -101,7 +101,7 @@ def search_table(suite: Mapping[str, Any]) -> str:
         cells = [pair, *(f'{fmean(one):.1f}' for one in (auto, *swept))]
         mean, sd = mean_sd(loss)
         spread = '' if sd is None else f' ± {sd:.1f}'
-        lines.append(_line([*cells, f'{mean:.1f}{spread}']))
+        lines.append(line([*cells, f'{mean:.1f}{spread}']))
     if not losses:
         return ''
     mean = fmean(losses)
@@ -114,7 +114,3 @@ def search_table(suite: Mapping[str, Any]) -> str:
 
 def _reached(reached: bool) -> str:
     return 'reached' if reached else 'not reached'
-
-
-def _line(cells: Sequence[str]) -> str:
-    return '| ' + ' | '.join(cells) + ' |'

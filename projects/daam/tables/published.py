@@ -5,6 +5,8 @@ the paper quotes. None was measured here: several need hand-crafted features,
 camera metrics, attributes or a GAN.
 """
 
+from tables.markdown import head, line
+
 COLUMNS = ('mAP', 'rank 1', 'rank 5', 'rank 10')
 NONE = (None,) * 4
 # Method: DukeMTMC-reID to Market-1501, Market-1501 to DukeMTMC-reID.
@@ -24,9 +26,9 @@ PUBLISHED = {
 def table() -> str:
     """The published figures in Markdown, and our row, which has none."""
     names = [f'{way} {name}' for way in ('D→M', 'M→D') for name in COLUMNS]
-    lines = ['| method | ' + ' | '.join(names) + ' |', '|---' * 9 + '|']
+    lines = head(['method', *names])
     for method, pairs in PUBLISHED.items():
         cells = [f'{v:.1f}' if v else '–' for pair in pairs for v in pair]
-        lines.append(f'| {method} | ' + ' | '.join(cells) + ' |')
-    ours = ' | '.join(['not measured here'] * 8)
-    return '\n'.join([*lines, f'| torchreid_daam | {ours} |'])
+        lines.append(line([method, *cells]))
+    ours = ['torchreid_daam', *['not measured here'] * 8]
+    return '\n'.join([*lines, line(ours)])

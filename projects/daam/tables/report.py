@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tables.intervals import mean_sd
+from tables.markdown import head, line
 from tables.own_tables import search_table, selection_table
 from tables.published import table as published_table
 from tables.records import read_suite, session_lines
@@ -125,9 +126,10 @@ def _parts(
 
 
 def _table(suite: dict[str, Any]) -> str:
-    head = ['row', 'mAP', 'rank 1', 'rank 5', 'rank 10', 'seeds']
-    head += ['against', 'difference in mAP']
-    lines = [_line(head), '|---' * len(head) + '|']
+    titles = ['row', 'mAP', 'rank 1', 'rank 5', 'rank 10', 'seeds']
+    titles += ['against', 'difference in mAP']
+    lines = head(titles)
+    width = len(titles)
     titles = {row['key']: row['title'] for row in suite['rows']}
     marks = set()
     for row in suite['rows']:
@@ -144,10 +146,10 @@ def _table(suite: dict[str, Any]) -> str:
             cells += [titles[reference], difference_text(difference)]
         else:
             cells += ['', '']
-        lines.append(_line(cells))
+        lines.append(line(cells))
         lines += [
             f'| {row["title"]}, seed {run["seed"]} | failed: '
-            f'{_escaped(run["reason"])} ' + '|' * (len(head) - 1)
+            f'{_escaped(run["reason"])} ' + '|' * (width - 1)
             for run in _failed(row)
         ]
     text = '\n'.join(lines)
@@ -170,7 +172,7 @@ def _failures(suite: dict[str, Any]) -> Iterable[str]:
 
 
 def _rounds_table(suite: dict[str, Any]) -> str:
-    lines = [_line(['round', 'mAP', 'rank 1', 'seeds']), '|---' * 4 + '|']
+    lines = head(['round', 'mAP', 'rank 1', 'seeds'])
     by_round: dict[int, list[dict[str, float]]] = {}
     for run in suite['rows'][0]['runs']:
         for entry in run['rounds']:
@@ -181,12 +183,8 @@ def _rounds_table(suite: dict[str, Any]) -> str:
             for name in ('mAP', 'rank1')
         ]
         title = '0 (AdaBN)' if number == 0 else str(number)
-        lines.append(_line([title, *cells, str(len(entries))]))
+        lines.append(line([title, *cells, str(len(entries))]))
     return '\n'.join(lines)
-
-
-def _line(cells: list[str]) -> str:
-    return '| ' + ' | '.join(cells) + ' |'
 
 
 def _cell(scores: Scores) -> str:
