@@ -15,6 +15,8 @@ from scipy import sparse
 # Entries of a table of distances, and pairs of features or of images, that
 # are held at once.
 _TABLE = 2**21
+# Rows of it at least: with fewer a product waits for memory.
+_ROWS = 64
 _PAIRS = 2**14
 _SHARED = 2**19
 # Memory per image, as measured: see predicted_memory.
@@ -75,7 +77,7 @@ def nearest(features: np.ndarray, k: int) -> np.ndarray:
     f = torch.from_numpy(features)
     squares = f.square().sum(dim=1)
     found = np.empty((len(f), k), dtype=np.int32)
-    step = max(1, _TABLE // len(f))
+    step = max(_ROWS, _TABLE // len(f))
     for start in range(0, len(f), step):
         rows = slice(start, min(start + step, len(f)))
         # |f_i|^2 is the same in a row, and does not change its order.
