@@ -20,14 +20,14 @@ HERE = Path(__file__).parent
 DOC = HERE.parent / 'docs' / 'performance.md'
 # Name -> arguments; the script has the name's first word.
 BENCHES = {
-    'step': ('--batch', '16', '--stock'),
-    'step-osnet': ('--batch', '16', '--backbones', 'osnet_x1_0'),
+    'step': ('--batch', '32', '--stock'),
+    'step-osnet': ('--batch', '32', '--backbones', 'osnet_x1_0'),
     'step-384': (
-        *('--batch', '16', '--height', '384'),
+        *('--batch', '32', '--height', '384'),
         *('--backbones', 'resnet50'),
     ),
     'step-bf16': (
-        *('--batch', '16', '--precision', 'bf16', '--channels-last'),
+        *('--batch', '32', '--precision', 'bf16', '--channels-last'),
         *('--backbones', 'resnet18', 'resnet50', 'osnet_x1_0'),
     ),
     'evaluation': (),

@@ -49,12 +49,19 @@ def test_clusters_that_are_cameras_score_low():
     middles = rng.normal(size=(10, 8))
     features = middles[person] + rng.normal(scale=0.1, size=(80, 8))
     draw = np.random.default_rng
-    right = health_score(features, person, camera, draw(1))
-    assert right == pytest.approx(1 - 0.1)
-    assert health_score(features, camera, camera, draw(1)) == -0.5
+
+    def score(labels, trained, cameras):
+        return health_score(features, labels, trained, cameras, draw(1))
+
+    # All neighbours, all labels as they were, the largest a tenth.
+    assert score(person, person, camera) == pytest.approx(1 + 1 - 0.1)
+    assert score(camera, camera, camera) == pytest.approx(0 + 1 - 0.5)
+    # Labels that were not learned: as good a clustering, a lower score.
+    other = rng.permutation(person)
+    assert score(person, other, camera) == pytest.approx(0.9, abs=0.1)
     # All in one: every neighbour agrees, and the score is no better.
-    assert health_score(features, person * 0, camera, draw(1)) == 0
-    assert health_score(features, person, camera * 0, draw(1)) > 0.3
+    assert score(person * 0, person, camera) == 0
+    assert score(person, person, camera * 0) > 1.3
 
 
 def test_the_last_round():
@@ -81,6 +88,9 @@ def test_signs():
     }
     assert signs([good]) == []
     assert signs([good, {**good, 'round': 2, 'silhouette': 0.25}]) == []
+    (line,) = signs([good, {**good, 'round': 2, 'agreement': 0.07}])
+    assert 'round 2: collapse' in line and '0.07' in line
+    assert signs([good, {**good, 'round': 2, 'agreement': 0.3}]) == []
     (line,) = signs([good, {**good, 'round': 2, 'silhouette': 0.1}])
     assert 'round 2: decline' in line and 'train.lr' in line
     (line,) = signs([{**good, 'largest_share': 0.9}])

@@ -153,7 +153,10 @@ class Labelling:
         except RunFailed as failed:
             logger.warning('round %d: %s', self.round, failed)
             return REFUSED
-        return health_score(features, labels.labels, cameras, generator)
+        trained = self.labels.labels
+        return health_score(
+            features, labels.labels, trained, cameras, generator
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds of the labels."""

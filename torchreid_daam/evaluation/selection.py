@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from torchreid_daam.evaluation.health import silhouette
-from torchreid_daam.pseudo_labels import unit_rows
+from torchreid_daam.pseudo_labels import agreement, unit_rows
 
 SAMPLE = 1000
 _ROWS = 64
@@ -15,6 +15,9 @@ _ROWS = 64
 COLLAPSED_SHARE = 0.5
 # Part of the best silhouette so far below which a run declines.
 DECLINED = 0.7
+# Adjusted Rand index with the labels before below which a model has lost
+# them: runs that go well begin above 0.3, collapsed ones fall below 0.1.
+LOST = 0.15
 # The score of a round whose labels nobody should train on: the lowest one,
 # no image with a match and all of them in one cluster.
 REFUSED = -1.0
@@ -62,18 +65,23 @@ def cross_camera_share(
 def health_score(
     features: np.ndarray,
     labels: np.ndarray,
+    trained: np.ndarray,
     cameras: np.ndarray,
     generator: np.random.Generator,
 ) -> float:
     """The score that ``train.select health`` ranks rounds by.
 
     :func:`cross_camera_share`, and the silhouette where all images are of
-    one camera; less the share of the largest cluster, which a collapse
-    drives to 1. No identity is looked at.
+    one camera; and the adjusted Rand index of the fresh labels and those of
+    the round, since features that collapse are few numbers in which
+    neighbours agree too, but not with what was learned; less the share of
+    the largest cluster, which a collapse drives to 1. No identity is looked
+    at.
 
     Args:
         features: f_sh (N, D) of the target after a round.
         labels: (N,) of a fresh clustering of them.
+        trained: (N,), the labels that the round was trained on.
         cameras: (N,).
         generator: draws samples.
     """
@@ -82,7 +90,7 @@ def health_score(
         share = silhouette(features, labels, generator)
     used = labels[labels >= 0]
     largest = np.bincount(used).max() / len(used) if len(used) else 1.0
-    return float((share or 0.0) - largest)
+    return float((share or 0.0) + agreement(labels, trained) - largest)
 
 
 class Selector:
@@ -132,6 +140,13 @@ def signs(rounds: Sequence[dict[str, Any]]) -> list[str]:
             f'round {number}: collapse, one of {clusters} clusters holds '
             f'{share:.0%} of the images; lower train.lr, or take '
             'loss.daam.domain_loss occ or none, and adapt_bn True'
+        )
+    agreed = last.get('agreement')
+    if agreed is not None and agreed < LOST:
+        found.append(
+            f'round {number}: collapse, labels hardly agree with those '
+            f'before (adjusted Rand index {agreed:.2f}); lower train.lr, or '
+            'take loss.daam.domain_loss occ or none, and adapt_bn True'
         )
     earlier = [
         r['silhouette'] for r in rounds[:-1] if r.get('silhouette') is not None
