@@ -12,6 +12,7 @@ from torchreid_daam.evaluation.calibration import (
     confident,
     cosine_distances,
     cross_camera_pairs,
+    threshold_at,
 )
 
 
@@ -88,3 +89,27 @@ def test_confident():
     labels = np.array([0, 0, 0, 0, -1])
     # The mean points to (3, 1): the first two are nearest.
     assert confident(features, labels).tolist() == [True, True] + [False] * 3
+
+
+@pytest.mark.parametrize('rate', [0.01, 0.05, 0.29, 0.5])
+def test_no_more_than_the_wished_share_is_accepted(rate):
+    """And one more pair would be too many, ties or not."""
+    rng = np.random.default_rng(0)
+    for distances in (rng.random(100), rng.integers(0, 9, 100) / 8):
+        threshold = threshold_at(distances, rate)
+        assert (distances <= threshold).mean() <= rate + 1e-12
+        further = distances[distances > threshold].min()
+        assert (distances <= further).mean() > rate
+
+
+def test_a_weak_threshold_says_so():
+    rng = np.random.default_rng(0)
+    pairs = cross_camera_pairs(*people(2, 4, 0.5, rng), rng)
+    found = calibrate_pairs(pairs, 0.01, rng)
+    low, high = found['interval']
+    assert low <= found['threshold'] <= high
+    assert found['false_accepts'] == 0
+    finer, few = found['warnings']
+    assert '1 in 8 pairs' in finer and '2 people' in few
+    many = cross_camera_pairs(*people(60, 6, 0.5, rng), rng)
+    assert calibrate_pairs(many, 0.01, rng)['warnings'] == []

@@ -1,6 +1,7 @@
 """docs/own-cameras.md: each of its commands, on drawn people."""
 
 import json
+import os
 import re
 import shlex
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from layouts import picture
+from torchreid_daam import use
 from torchreid_daam.cli import main
 
 # Smaller than what a user would train; appended as settings.
@@ -100,7 +102,9 @@ def test_the_calibration(done):
     found = json.loads(path.read_text())
     assert found['basis'] == 'target' and found['source'] is None
     assert found['wished_false_accepts'] == 0.01
-    assert found['interval'][0] <= found['interval'][1]
+    low, high = found['interval']
+    assert low <= found['threshold'] <= high
+    assert any('few for an interval' in line for line in found['warnings'])
 
 
 def test_the_vectors(done):
@@ -141,14 +145,48 @@ def test_the_search(done):
         ),
         ('calibrate --model log/own --far 2', '--far=2.0'),
         ('extract --model log/own', '--images, --out'),
+        ('extract --model log/own --images crops --out d.npz', '--out=d.npz'),
+        ('extract --model log/own --images crops --out a.txt/v.npz', '--out='),
+        (
+            'search --model log/own --query crops --gallery crops --out a.txt',
+            'a.txt is not a folder',
+        ),
     ],
 )
 def test_what_is_refused(words, expected, done, monkeypatch, capsys):
     folder, _ = done
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(use.Opened, 'vectors', None)  # no work before
+    (folder / 'd.npz').mkdir(exist_ok=True)
+    (folder / 'a.txt').touch()
     assert main(words.split()) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line
+
+
+def test_names_that_are_not_utf_8(done, monkeypatch):
+    folder, _ = done
+    odd = os.fsencode(folder) + b'/odd'
+    os.mkdir(odd)
+    picture(0, 1, 0).save(folder / 'a.jpg')
+    os.rename(folder / 'a.jpg', odd + b'/x\xff.jpg')
+    monkeypatch.chdir(folder)
+    words = 'extract --model log/own --images odd --out odd.csv'
+    assert main(words.split()) == 0
+    assert b'/x\xff.jpg' in (folder / 'odd.csv').read_bytes()
+
+
+def test_images_that_are_gone(done, monkeypatch, capsys):
+    folder, _ = done
+    monkeypatch.chdir(folder)
+    (folder / 'crops').rename(folder / 'moved')
+    try:
+        assert main(['calibrate', '--model', 'log/own']) == 2
+    finally:
+        (folder / 'moved').rename(folder / 'crops')
+    (line,) = capsys.readouterr().err.splitlines()
+    assert '24 of its 24 images are gone' in line
+    assert 'data.target_folder' in line
 
 
 def test_a_checkpoint_alone(done, tmp_path, monkeypatch, capsys, caplog):

@@ -88,6 +88,10 @@ def test_signs():
     }
     assert signs([good]) == []
     assert signs([good, {**good, 'round': 2, 'silhouette': 0.25}]) == []
+    two = {**good, 'num_clusters': 2}
+    assert signs([{**two, 'largest_share': 0.7}]) == []
+    (line,) = signs([{**two, 'largest_share': 0.8}])
+    assert 'one of 2 clusters holds 80%' in line
     (line,) = signs([good, {**good, 'round': 2, 'agreement': 0.07}])
     assert 'round 2: collapse' in line and '0.07' in line
     assert signs([good, {**good, 'round': 2, 'agreement': 0.3}]) == []

@@ -52,9 +52,9 @@ def calibrate(cfg: CN, model: str, rate: float) -> dict[str, Any]:
     known = [name for name, part in parts.items() if part]
     if not known:
         raise InputError(
-            f'{checkpoint_file(model)}: nothing to calibrate with: no pseudo '
-            'labels beside it, and no source with people that were not '
-            'trained on, each in two cameras'
+            f'{checkpoint_file(model)}: nothing to calibrate with: pseudo '
+            'labels beside it, or a source with people that were not trained '
+            'on, are needed, each with people in two cameras'
         )
     # Clusters are guessed, but distances of the source are of other images:
     # an adapted model spreads the two domains differently.
@@ -66,8 +66,11 @@ def calibrate(cfg: CN, model: str, rate: float) -> dict[str, Any]:
         'basis': basis,
         'threshold': parts[basis]['threshold'],
         'interval': parts[basis]['interval'],
+        'warnings': parts[basis]['warnings'],
         **parts,
     }
+    for warning in content['warnings']:
+        logger.warning('%s: %s', basis, warning)
     write_calibration(checkpoint_file(model), content)
     return content
 
@@ -89,6 +92,13 @@ def _target_pairs(
         names = [os.path.join(root, str(name)) for name in arrays['path']]
         labels = dict(zip(names, arrays['label'].tolist(), strict=True))
         cameras = dict(zip(names, arrays['camera'].tolist(), strict=True))
+    gone = [name for name in names if not os.path.isfile(name)]
+    if gone:
+        raise InputError(
+            f'{rounds[max(rounds)]}: {len(gone)} of its {len(names)} images '
+            f'are gone, such as {gone[0]}; they are looked for below '
+            'data.root, or where data.target_folder was'
+        )
     vectors, paths = opened.vectors(names)
     label = np.array([labels[path] for path in paths])
     camera = np.array([cameras[path] for path in paths])

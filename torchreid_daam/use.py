@@ -85,6 +85,7 @@ def extract_files(cfg: CN, model: str, images: list[str], out: str) -> int:
     """
     if Path(out).suffix.lower() not in FORMATS:
         raise InputError(f'--out={out}: allowed endings: {" ".join(FORMATS)}')
+    _check_out(Path(out).expanduser())
     opened = open_model(cfg, model)
     vectors, paths = opened.vectors(_images(images, '--images'))
     write_features(out, vectors, paths)
@@ -114,6 +115,7 @@ def search_files(
     """
     if top < 1:
         raise InputError(f'--top={top}: at least 1 expected')
+    _check_out(Path(out).expanduser() / 'matches.json')
     queries, galleries = (
         _images(query, '--query'),
         _images(gallery, '--gallery'),
@@ -143,4 +145,21 @@ def read_threshold(model: str) -> float | None:
             checkpoint,
         )
         return None
+    for warning in found.get('warnings', ()):
+        logger.warning('%s: %s', CALIBRATION, warning)
     return float(found['threshold'])
+
+
+def _check_out(file: Path) -> None:
+    """Before any work, whether a file can be written.
+
+    Raises:
+        InputError: if it is a folder, or can't lie where it is asked for.
+    """
+    if file.is_dir():
+        raise InputError(f'--out={file}: a folder; a file expected')
+    there = next(p for p in file.absolute().parents if p.exists())
+    if not there.is_dir():
+        raise InputError(f'--out={file}: {there} is not a folder')
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f'--out={file}: {there} can not be written to')

@@ -89,17 +89,23 @@ def _check_no_source(cfg: CN, target: bool) -> None:
             'together with model.load_weights'
         )
     wanted = {
-        'train.pretrain_epoch': (cfg.train.pretrain_epoch, 0),
-        'train.epoch_length': (cfg.train.epoch_length == 'source', False),
-        'loss.daam.weight_reid_t': (cfg.loss.daam.weight_reid_t == 0, False),
+        'train.pretrain_epoch': (cfg.train.pretrain_epoch == 0, '0'),
+        'train.epoch_length': (
+            cfg.train.epoch_length != 'source',
+            'min, max, target or a number of batches',
+        ),
+        'loss.daam.weight_reid_t': (
+            cfg.loss.daam.weight_reid_t != 0,
+            'a number above 0',
+        ),
     }
-    for key, (found, needed) in wanted.items():
-        if found != needed:
+    for key, (fits, allowed) in wanted.items():
+        if not fits:
             *path, name = key.split('.')
             node = cfg
             for part in path:
                 node = node[part]
             raise InputError(
-                f'{key}={node[name]}: not without a source; name one with '
-                '-s or --source-folder'
+                f'{key}={node[name]}: not without a source; {allowed}, or '
+                'name a source with -s or --source-folder'
             )

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from torchreid_daam.data.seeded import read_image
 from torchreid_daam.data.tree import shown
-from torchreid_daam.evaluation.calibration import cosine_distances
+from torchreid_daam.pseudo_labels import unit_rows
 from torchreid_daam.runs.files import atomic
 from torchreid_daam.runs.results import plain_table
 
@@ -54,8 +54,9 @@ def search(
     """
     found = []
     names = np.array([os.path.realpath(path) for path in gallery_paths])
+    unit = unit_rows(np.asarray(gallery, dtype=np.float64)).T
     for vector, path in zip(queries, query_paths, strict=True):
-        distances = cosine_distances(vector[None], gallery)[0]
+        distances = (1 - unit_rows(vector[None].astype(np.float64)) @ unit)[0]
         order = np.argsort(distances, kind='stable')
         order = order[names[order] != os.path.realpath(path)][:top]
         found.append(

@@ -9,6 +9,8 @@ from torchreid_daam.pseudo_labels import unit_rows
 # Images that pairs are made of; pairs grow with the square.
 SAMPLE = 2000
 DRAWS = 200
+# Fewer people than this make no interval to lean on.
+FEW_PEOPLE = 10
 _GRID = 41
 
 
@@ -66,13 +68,40 @@ def cross_camera_pairs(
 
 
 def threshold_at(distances: np.ndarray, rate: float) -> float:
-    """Distance that a share ``rate`` of pairs of different people is within.
+    """The largest distance that accepts at most a share ``rate`` of pairs.
 
     Args:
         distances: (P,) of pairs of different people.
         rate: wished false-accept rate, in (0, 1).
     """
-    return float(np.quantile(distances, rate))
+    ordered = np.sort(distances)
+    return _below(ordered, np.arange(1, len(ordered) + 1), rate)
+
+
+def _below(ordered: np.ndarray, counts: np.ndarray, rate: float) -> float:
+    """Just under the first of ordered distances that would be too many.
+
+    Args:
+        ordered: (P,), the smallest first.
+        counts: (P,), pairs up to each of them.
+        rate: share of all that is allowed.
+    """
+    allowed = rate * counts[-1] * (1 + 1e-12)  # .29 x 100 are 29
+    first = np.searchsorted(counts, allowed, side='right')
+    return float(np.nextafter(ordered[first], -np.inf))
+
+
+def _warnings(rate: float, different: int, people: int) -> list[str]:
+    """Why a threshold is not to be leaned on."""
+    found = []
+    if rate * different < 1:
+        found.append(
+            f'a rate of {rate:g} is finer than 1 in {different} pairs of two '
+            'people: the threshold lies below all of them'
+        )
+    if people < FEW_PEOPLE:
+        found.append(f'{people} people are too few for an interval')
+    return found
 
 
 def calibrate_pairs(
@@ -91,11 +120,13 @@ def calibrate_pairs(
 
     Returns:
         None where there are no pairs of the same or of different people.
+        ``warnings`` says in words why a threshold is weak, if it is.
     """
     same, different = pairs.distance[pairs.same], pairs.distance[~pairs.same]
     if not len(same) or not len(different):
         return None
     threshold = threshold_at(different, rate)
+    people = len(np.unique(pairs.people))
     grid = np.linspace(0, float(pairs.distance.max()), _GRID)
     quantiles = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
     return {
@@ -105,7 +136,8 @@ def calibrate_pairs(
         'false_rejects': float((same > threshold).mean()),
         'same_pairs': len(same),
         'different_pairs': len(different),
-        'people': len(np.unique(pairs.people)),
+        'people': people,
+        'warnings': _warnings(rate, len(different), people),
         'quantiles': list(quantiles),
         'same': np.quantile(same, quantiles).tolist(),
         'different': np.quantile(different, quantiles).tolist(),
@@ -135,8 +167,7 @@ def _interval(
         weights = times[members[:, 0]] * times[members[:, 1]]
         total = np.cumsum(weights)
         if total[-1]:
-            place = np.searchsorted(total, rate * total[-1])
-            found.append(distances[min(place, len(distances) - 1)])
+            found.append(_below(distances, total, rate))
     if not found:
         return [float(distances[0]), float(distances[-1])]
     return np.quantile(found, (0.025, 0.975)).tolist()

@@ -11,8 +11,10 @@ from torchreid_daam.pseudo_labels import agreement, unit_rows
 
 SAMPLE = 1000
 _ROWS = 64
-# Share of all images in one cluster that is a collapse, whatever K is.
+# Share of all images in one cluster that is a collapse; of two clusters one
+# has half of them anyway, so there it is this times an equal share.
 COLLAPSED_SHARE = 0.5
+_EQUAL = 1.5
 # Part of the best silhouette so far below which a run declines.
 DECLINED = 0.7
 # Adjusted Rand index with the labels before below which a model has lost
@@ -135,7 +137,7 @@ def signs(rounds: Sequence[dict[str, Any]]) -> list[str]:
     number = last['round']
     share = last.get('largest_share') or 0.0
     clusters = last.get('num_clusters') or 1
-    if clusters > 2 and share > COLLAPSED_SHARE:
+    if clusters > 1 and share > max(COLLAPSED_SHARE, _EQUAL / clusters):
         found.append(
             f'round {number}: collapse, one of {clusters} clusters holds '
             f'{share:.0%} of the images; lower train.lr, or take '

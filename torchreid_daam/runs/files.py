@@ -76,9 +76,12 @@ def copy(source: Path, path: Path) -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes UTF-8 text, atomically."""
+    """Writes UTF-8 text, atomically.
+
+    Names of files that are not UTF-8 get their own bytes back.
+    """
     with atomic(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors='surrogateescape'))
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
