@@ -63,6 +63,16 @@ def test_nested_links_end(tmp_path):
     assert len(found) == 2 and names == {'1.jpg', '2.jpg'}
 
 
+def test_a_link_to_itself_is_left_out(tmp_path, caplog):
+    put(tmp_path, 'a.jpg', 'z/b.jpg')
+    (tmp_path / 'loop.jpg').symlink_to(tmp_path / 'loop.jpg')
+    (tmp_path / 'z' / 'one').symlink_to(tmp_path / 'z' / 'two')
+    (tmp_path / 'z' / 'two').symlink_to(tmp_path / 'z' / 'one')
+    assert relatives(str(tmp_path)) == ['a.jpg', 'z/b.jpg']
+    for name in ('loop.jpg', 'one', 'two'):
+        assert f'{name}: Too many levels of symbolic links' in caplog.text
+
+
 def test_overlapping_folders_give_each_file_once(tmp_path):
     put(tmp_path, 'a/1.jpg', '2.jpg')
     found = find_images([str(tmp_path / 'a'), str(tmp_path)], 'key')

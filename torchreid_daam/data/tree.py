@@ -3,6 +3,7 @@
 Nothing is decoded here: a tree of a million files costs their names.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.console import progress
 
+logger = logging.getLogger('torchreid_daam')
 ENDINGS = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 
@@ -36,7 +38,8 @@ def find_images(folders: Sequence[str], key: str) -> list[Found]:
     Links are followed, and a folder or file that was seen is not taken
     again: so nested links end, and folders may overlap. Endings are those
     of ``ENDINGS`` in any case; hidden files and folders (``.name``) are left
-    out.
+    out. So is, with a warning, what the system can't follow, such as a link
+    to itself.
 
     Args:
         folders: where to look.
@@ -98,9 +101,20 @@ def _walk(root: str, seen: set[str], where: str) -> Iterator[tuple[str, str]]:
             real = os.path.join(real_folder, entry.name)
             if entry.is_symlink():
                 real = os.path.realpath(entry.path)
-            if entry.is_dir():
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError as error:
+                # Not of a link to nothing; of a link to itself.
+                logger.warning(
+                    '%s: %s: %s; left out',
+                    where,
+                    shown(entry.path),
+                    error.strerror,
+                )
+                continue
+            if is_folder:
                 waiting.append((entry.path, real))
-            elif entry.is_file() and real not in seen:
+            elif is_file and real not in seen:
                 seen.add(real)
                 yield entry.path, real
 
