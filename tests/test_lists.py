@@ -3,6 +3,9 @@
 import shutil
 from pathlib import Path
 
+import pytest
+import torch
+
 from layouts import crops, put
 from refusals import refused
 from torchreid_daam.data.lists import read_source, read_target, read_test
@@ -75,6 +78,18 @@ def test_labelled_parts_that_are_none(tmp_path):
     assert 'no query has an image' in refused(read_test, str(tmp_path))
     put(tmp_path / 'query' / 'person1.jpg')
     assert 'query/person1.jpg: <identity>' in refused(read_test, str(tmp_path))
+
+
+@pytest.mark.parametrize('name', [f'{2**63}_c1.jpg', f'1_c{2**63}.jpg'])
+def test_numbers_too_large_for_torch(tmp_path, name):
+    put(tmp_path / 'query' / '0001_c1s1_1_0.jpg')
+    put(tmp_path / 'bounding_box_test' / f'{2**63 - 1}_c2.jpg')
+    put(tmp_path / 'bounding_box_test' / '0001_c2s1_1_1.jpg')
+    _, gallery, _ = read_test(str(tmp_path))
+    assert len(torch.tensor([entry[1] for entry in gallery])) == 2
+    put(tmp_path / 'query' / name)
+    text = refused(read_test, str(tmp_path))
+    assert f'query/{name}: numbers up to {2**63 - 1}' in text
 
 
 def test_source_folder(tmp_path, caplog):

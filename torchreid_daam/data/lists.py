@@ -24,6 +24,8 @@ logger = logging.getLogger('torchreid_daam')
 QUERY, GALLERY = 'query', 'bounding_box_test'
 # Identity and camera of a file name in Market-1501's form; -1 is junk.
 MARKET_NAME = re.compile(r'(-1|\d+)_c(\d+)')
+# torch makes int64 of identities and cameras.
+MAX_NUMBER = 2**63 - 1
 Entry = tuple[str, int, int]
 
 
@@ -153,8 +155,8 @@ def read_test(folder: str) -> tuple[list[Entry], list[Entry], set[str]]:
         Both lists, and the real paths of their files.
 
     Raises:
-        InputError: if one is missing, a name has another form or no query
-            has a match in the gallery.
+        InputError: if one is missing, a name has another form or too large
+            a number, or no query has a match in the gallery.
     """
     key = 'data.target_test_folder'
     lists, tested = [], set()
@@ -170,6 +172,11 @@ def read_test(folder: str) -> tuple[list[Entry], list[Entry], set[str]]:
                     '<identity>_c<camera>... expected, as in Market-1501'
                 )
             number, camera = map(int, match.groups())
+            if max(number, camera) > MAX_NUMBER:
+                raise InputError(
+                    f'{key}={shown(folder)}: {part}/{shown(name)}: numbers '
+                    f'up to {MAX_NUMBER} expected'
+                )
             tested.add(image.real)
             if number >= 0:
                 entries.append((image.path, number, camera - 1))
