@@ -103,5 +103,19 @@ def test_source_folder(tmp_path, caplog):
         '3_c1.jpg': (1, 0),
     }
     assert '1 images lie in no subfolder' in caplog.text
+    assert 'does not match' not in caplog.text
     shutil.rmtree(tmp_path / 'bob')
     assert '1 identities' in refused(read_source, str(tmp_path))
+
+
+def test_a_camera_pattern_that_does_not_fit_the_source(tmp_path, caplog):
+    for name in ('anna/1_c1.jpg', 'bob/2.jpg', 'bob/3_c2.jpg'):
+        put(tmp_path / name)
+    lists = read_source(str(tmp_path), CAMERA)
+    assert lists.cameras == ['1', '2', 'unknown']
+    assert [camera for *_, camera in lists.train] == [0, 2, 1]
+    assert 'does not match 1 of 3 images of data.source_folder' in caplog.text
+    # Nothing but a warning, where it would stop a target.
+    lists = read_source(str(tmp_path), r'kamera(\d)')
+    assert lists.cameras == ['unknown']
+    assert 'does not match 3 of 3 images of data.source_folder' in caplog.text

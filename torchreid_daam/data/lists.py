@@ -124,28 +124,46 @@ def _matched(
     pattern: str,
     what: str,
 ) -> list[str | None]:
-    """What the pattern finds; a warning for images in which it does not."""
+    """What the pattern finds in a target's images; it has to find something.
+
+    A warning for images in which it finds nothing.
+    """
     texts = parts(images, folders, pattern)
-    missing = [i for i, t in zip(images, texts, strict=True) if t is None]
-    if len(missing) == len(images):
+    if not any(text is not None for text in texts):
         raise InputError(
             f'data.{what}_pattern={pattern}: matches none of '
             f'{len(images)} images, such as {shown(images[0].relative)}'
         )
+    _tell_missing(
+        images,
+        texts,
+        f'data.{what}_pattern={pattern}',
+        'images',
+        'they count as one more camera'
+        if what == 'camera'
+        else 'each of them is a tracklet of its own',
+    )
+    return texts
+
+
+def _tell_missing(
+    images: Sequence[Found],
+    texts: Sequence[str | None],
+    setting: str,
+    kind: str,
+    effect: str,
+) -> None:
+    missing = [i for i, t in zip(images, texts, strict=True) if t is None]
     if missing:
         logger.warning(
-            'data.%s_pattern=%s: does not match %d of %d images, such as '
-            '%s; %s',
-            what,
-            pattern,
+            '%s: does not match %d of %d %s, such as %s; %s',
+            setting,
             len(missing),
             len(images),
+            kind,
             shown(missing[0].relative),
-            'they count as one more camera'
-            if what == 'camera'
-            else 'each of them is a tracklet of its own',
+            effect,
         )
-    return texts
 
 
 def read_test(folder: str) -> tuple[list[Entry], list[Entry], set[str]]:
@@ -201,8 +219,10 @@ def read_source(folder: str, camera_pattern: str = '') -> Lists:
     Args:
         folder: the tree; images directly in it have no identity and are
             left out.
-        camera_pattern: as in :func:`read_target`; camera 0 where it finds
-            nothing.
+        camera_pattern: as in :func:`read_target`. It is made for the
+            target's names: images in which it finds nothing are one more
+            camera, the last, with a warning; all of them may be. Without a
+            pattern all are of camera 0.
 
     Raises:
         InputError: if there are fewer than two identities.
@@ -226,6 +246,13 @@ def read_source(folder: str, camera_pattern: str = '') -> Lists:
     cameras, camera_names = [0] * len(inside), ['']
     if camera_pattern:
         texts = parts(inside, [folder], camera_pattern)
+        _tell_missing(
+            inside,
+            texts,
+            f'data.camera_pattern={camera_pattern}',
+            f'images of {key}',
+            'they count as one camera of their own',
+        )
         cameras, camera_names = numbered(texts)
     train = [
         (image.path, person, camera)
