@@ -116,6 +116,8 @@ def test_a_camera_pattern_that_does_not_fit_the_source(tmp_path, caplog):
     assert [camera for *_, camera in lists.train] == [0, 2, 1]
     assert 'does not match 1 of 3 images of data.source_folder' in caplog.text
     # Nothing but a warning, where it would stop a target.
+    # Without one all are of one camera, which is called as the folder.
+    assert read_source(str(tmp_path)).cameras == [tmp_path.name]
     lists = read_source(str(tmp_path), r'kamera(\d)')
     assert lists.cameras == ['unknown']
     assert 'does not match 3 of 3 images of data.source_folder' in caplog.text

@@ -243,7 +243,8 @@ def read_source(folder: str, camera_pattern: str = '') -> Lists:
             f'{key}={shown(folder)}: {len(names)} identities; one subfolder '
             'for each of at least 2 expected'
         )
-    cameras, camera_names = [0] * len(inside), ['']
+    name = os.path.basename(os.path.abspath(folder)) or '-'
+    cameras, camera_names = [0] * len(inside), [name]
     if camera_pattern:
         texts = parts(inside, [folder], camera_pattern)
         _tell_missing(
