@@ -278,6 +278,22 @@ def test_a_target_folder_needs_a_source(tmp_path, capsys):
     )
     assert code == 2
     assert 'gone.pth: no such file' in capsys.readouterr().err
-    both = ['--source-folder', folder, '-s', 'market1501']
-    assert adapt_main(['--dry-run', *both]) == 2
-    assert 'one of them' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('folder', 'sets'),
+    [
+        ('--source-folder', ['-s', 'market1501']),
+        ('--source-folder', ['data.sources', "['market1501']"]),
+        ('--target-folder', ['-t', 'dukemtmcreid']),
+        ('--target-folder', ['-t', 'dukemtmcreid', 'train.lr', '0.1']),
+        ('--target-folder', ['data.targets', 'dukemtmcreid']),
+    ],
+)
+def test_a_folder_or_a_data_set(folder, sets, capsys):
+    assert adapt_main(['--dry-run', folder, 'own', *sets]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    given = ' '.join(sets[:2])
+    assert line == (
+        f'error: {folder}=own: not together with {given}; one of them'
+    )
