@@ -128,7 +128,7 @@ def _matched(
 
     A warning for images in which it finds nothing.
     """
-    texts = parts(images, folders, pattern)
+    texts = parts(images, folders, pattern, f'data.{what}_pattern')
     if not any(text is not None for text in texts):
         raise InputError(
             f'data.{what}_pattern={pattern}: matches none of '
@@ -246,11 +246,12 @@ def read_source(folder: str, camera_pattern: str = '') -> Lists:
     name = os.path.basename(os.path.abspath(folder)) or '-'
     cameras, camera_names = [0] * len(inside), [name]
     if camera_pattern:
-        texts = parts(inside, [folder], camera_pattern)
+        pattern_key = 'data.camera_pattern'
+        texts = parts(inside, [folder], camera_pattern, pattern_key)
         _tell_missing(
             inside,
             texts,
-            f'data.camera_pattern={camera_pattern}',
+            f'{pattern_key}={camera_pattern}',
             f'images of {key}',
             'they count as one camera of their own',
         )
