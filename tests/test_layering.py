@@ -33,6 +33,7 @@ LEVELS = {
     'data.seeded': 0,
     'data.samplers': 0,
     'data.domains': 0,
+    'data.limit': 0,
     'data.reading': 0,
     'data.style': 0,
     'data.survey': 0,

@@ -3,6 +3,9 @@
 import shutil
 from pathlib import Path
 
+import pytest
+import torch
+
 from layouts import crops, put
 from refusals import refused
 from torchreid_daam.data.lists import read_source, read_target, read_test
@@ -77,6 +80,18 @@ def test_labelled_parts_that_are_none(tmp_path):
     assert 'query/person1.jpg: <identity>' in refused(read_test, str(tmp_path))
 
 
+@pytest.mark.parametrize('name', [f'{2**63}_c1.jpg', f'1_c{2**63}.jpg'])
+def test_numbers_too_large_for_torch(tmp_path, name):
+    put(tmp_path / 'query' / '0001_c1s1_1_0.jpg')
+    put(tmp_path / 'bounding_box_test' / f'{2**63 - 1}_c2.jpg')
+    put(tmp_path / 'bounding_box_test' / '0001_c2s1_1_1.jpg')
+    _, gallery, _ = read_test(str(tmp_path))
+    assert len(torch.tensor([entry[1] for entry in gallery])) == 2
+    put(tmp_path / 'query' / name)
+    text = refused(read_test, str(tmp_path))
+    assert f'query/{name}: numbers up to {2**63 - 1}' in text
+
+
 def test_source_folder(tmp_path, caplog):
     for name in ('anna/1_c1.jpg', 'anna/x/2_c2.jpg', 'bob/3_c1.jpg', '4.jpg'):
         put(tmp_path / name)
@@ -88,5 +103,21 @@ def test_source_folder(tmp_path, caplog):
         '3_c1.jpg': (1, 0),
     }
     assert '1 images lie in no subfolder' in caplog.text
+    assert 'does not match' not in caplog.text
     shutil.rmtree(tmp_path / 'bob')
     assert '1 identities' in refused(read_source, str(tmp_path))
+
+
+def test_a_camera_pattern_that_does_not_fit_the_source(tmp_path, caplog):
+    for name in ('anna/1_c1.jpg', 'bob/2.jpg', 'bob/3_c2.jpg'):
+        put(tmp_path / name)
+    lists = read_source(str(tmp_path), CAMERA)
+    assert lists.cameras == ['1', '2', 'unknown']
+    assert [camera for *_, camera in lists.train] == [0, 2, 1]
+    assert 'does not match 1 of 3 images of data.source_folder' in caplog.text
+    # Nothing but a warning, where it would stop a target.
+    # Without one all are of one camera, which is called as the folder.
+    assert read_source(str(tmp_path)).cameras == [tmp_path.name]
+    lists = read_source(str(tmp_path), r'kamera(\d)')
+    assert lists.cameras == ['unknown']
+    assert 'does not match 3 of 3 images of data.source_folder' in caplog.text

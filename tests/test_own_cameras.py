@@ -143,6 +143,11 @@ def test_the_search(done):
             '--out m',
             '--top=0',
         ),
+        (
+            'search --model log/own --query crops/nope.jpg --gallery crops '
+            '--out m',
+            '--query=crops/nope.jpg: no such file or folder',
+        ),
         ('calibrate --model log/own --far 2', '--far=2.0'),
         ('extract --model log/own', '--images, --out'),
         ('extract --model log/own --images crops --out d.npz', '--out=d.npz'),

@@ -206,6 +206,44 @@ def test_a_folder_inside_the_sources(tmp_path):
     assert '3 of its 3 images are training images of the source' in text
 
 
+def test_a_labelled_part_inside_the_sources(tmp_path):
+    """Its images would be trained on with labels, and then be scored."""
+    cfg = tiny_config(tmp_path)
+    people = tmp_path / 'people'
+    write_layout(tmp_path / 'test', market_name)
+    for pid in range(1, 5):
+        put(people / f'{pid}' / 'own.jpg', pid)
+    for part in ('query', 'bounding_box_test'):
+        for path in (tmp_path / 'test' / part).iterdir():
+            (people / path.name[:4]).mkdir(exist_ok=True)
+            (people / path.name[:4] / path.name).symlink_to(path)
+    cfg.data.source_folder = str(people)
+    cfg.data.target_folder = [str(crops(tmp_path / 'crops'))]
+    cfg.data.target_test_folder = str(tmp_path / 'test')
+    text = refused(prepare, cfg)
+    assert text.startswith(f'data.target_test_folder={tmp_path / "test"}: ')
+    assert '16 of its 16 images are training images of the source' in text
+
+
+@pytest.mark.parametrize('part', ['crops', 'test'])
+def test_style_copies_inside_the_target(tmp_path, part):
+    cfg = tiny_config(tmp_path)
+    for pid in range(1, 5):
+        put(tmp_path / 'people' / f'{pid}' / 'own.jpg', pid)
+    write_layout(tmp_path / 'test', market_name)
+    style = tmp_path / part / ('style' if part == 'crops' else 'query')
+    crops(tmp_path / 'crops')
+    put(style / '0001_c1_7.jpg')
+    cfg.data.source_folder = str(tmp_path / 'people')
+    cfg.data.target_folder = [str(tmp_path / 'crops')]
+    cfg.data.target_test_folder = str(tmp_path / 'test')
+    cfg.data.style_folder = str(style)
+    cfg.train.batch_size = 2
+    text = refused(prepare, cfg)
+    assert text.startswith(f'data.style_folder={style}: 1 of its 1 images')
+    assert 'images of the target too' in text
+
+
 def test_too_few_or_equal_images(tmp_path):
     cfg = tiny_config(tmp_path)
     folder = tmp_path / 'crops'
@@ -278,6 +316,22 @@ def test_a_target_folder_needs_a_source(tmp_path, capsys):
     )
     assert code == 2
     assert 'gone.pth: no such file' in capsys.readouterr().err
-    both = ['--source-folder', folder, '-s', 'market1501']
-    assert adapt_main(['--dry-run', *both]) == 2
-    assert 'one of them' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('folder', 'sets'),
+    [
+        ('--source-folder', ['-s', 'market1501']),
+        ('--source-folder', ['data.sources', "['market1501']"]),
+        ('--target-folder', ['-t', 'dukemtmcreid']),
+        ('--target-folder', ['-t', 'dukemtmcreid', 'train.lr', '0.1']),
+        ('--target-folder', ['data.targets', 'dukemtmcreid']),
+    ],
+)
+def test_a_folder_or_a_data_set(folder, sets, capsys):
+    assert adapt_main(['--dry-run', folder, 'own', *sets]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    given = ' '.join(sets[:2])
+    assert line == (
+        f'error: {folder}=own: not together with {given}; one of them'
+    )

@@ -31,6 +31,25 @@ def cfg(tmp_path):
     return cfg
 
 
+def test_each_warning_is_said_once(cfg, tmp_path, caplog):
+    people = tmp_path / 'people'
+    for pid in range(1, 5):
+        for shot in range(4):
+            path = people / f'{pid}' / f'{shot}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(pid, 1, shot).save(path)
+    shutil.copytree(people, tmp_path / 'style')
+    (tmp_path / 'style' / '4').rename(tmp_path / 'style' / '5')
+    cfg.data.source_folder = str(people)
+    cfg.data.style_folder = str(tmp_path / 'style')
+    cfg.data.camera_pattern = r'(\d)\.png'
+    shutil.copy(people / '1' / '0.png', tmp_path / 'crops' / 'other.png')
+    report = check(cfg)
+    assert not report.problems and report.run
+    for line in ('does not match 1 of 21', 'have no identity of the source'):
+        assert caplog.text.count(line) == 1
+
+
 def test_figures(cfg, tmp_path):
     folder = tmp_path / 'crops' / 'cam1'
     shutil.copy(folder / '0.png', folder / 'copy.png')

@@ -1,9 +1,12 @@
 """data/tree.py: images in trees, and what their names say."""
 
 import os
+import signal
+import time
 
 import pytest
 
+from torchreid_daam.data import tree
 from torchreid_daam.data.tree import (
     Found,
     find_images,
@@ -63,6 +66,16 @@ def test_nested_links_end(tmp_path):
     assert len(found) == 2 and names == {'1.jpg', '2.jpg'}
 
 
+def test_a_link_to_itself_is_left_out(tmp_path, caplog):
+    put(tmp_path, 'a.jpg', 'z/b.jpg')
+    (tmp_path / 'loop.jpg').symlink_to(tmp_path / 'loop.jpg')
+    (tmp_path / 'z' / 'one').symlink_to(tmp_path / 'z' / 'two')
+    (tmp_path / 'z' / 'two').symlink_to(tmp_path / 'z' / 'one')
+    assert relatives(str(tmp_path)) == ['a.jpg', 'z/b.jpg']
+    for name in ('loop.jpg', 'one', 'two'):
+        assert f'{name}: Too many levels of symbolic links' in caplog.text
+
+
 def test_overlapping_folders_give_each_file_once(tmp_path):
     put(tmp_path, 'a/1.jpg', '2.jpg')
     found = find_images([str(tmp_path / 'a'), str(tmp_path)], 'key')
@@ -97,6 +110,28 @@ def test_groups_are_joined():
     found = images('a1_b2.jpg')
     assert parts(found, ['/r'], r'a(\d)_b(\d)') == ['1-2']
     assert parts(found, ['/r'], r'a\d') == ['a1']
+
+
+def test_a_pattern_without_an_end(monkeypatch):
+    monkeypatch.setattr(tree, 'PATIENCE', 0.2)
+    before = signal.getsignal(signal.SIGVTALRM)
+    found = images('c1.jpg', 'a' * 40 + '.jpg')
+    with pytest.raises(InputError) as caught:
+        parts(found, ['/r'], '(a+)+$', 'data.camera_pattern')
+    text = str(caught.value)
+    assert text.startswith('data.camera_pattern=(a+)+$: no answer within')
+    assert f'on {"a" * 40}.jpg;' in text
+    # The clock has stopped, and nothing of it stays.
+    assert signal.getitimer(signal.ITIMER_VIRTUAL)[0] == 0
+    assert signal.getsignal(signal.SIGVTALRM) == before
+
+
+def test_the_patience_is_for_one_name(monkeypatch):
+    monkeypatch.setattr(tree, 'PATIENCE', 0.2)
+    found = images(*['a' * 16 + '.jpg'] * 100)
+    began = time.process_time()
+    assert parts(found, ['/r'], '(a+)+$') == [None] * 100
+    assert time.process_time() - began > 0.2
 
 
 def test_first_folders():

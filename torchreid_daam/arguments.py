@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from collections.abc import Mapping
 
 from yacs.config import CfgNode as CN
 
@@ -141,16 +142,12 @@ def settings(args: argparse.Namespace) -> CN:
     known = flatten(cfg)
     options = list(args.opts)
     named = set()
+    words = {'source_folder': args.source_folder}
     if args.config_file:
         named.update(merge_file(cfg, args.config_file))
     if args.root:
         cfg.data.root = args.root
     if args.source_folder:
-        if args.sources:
-            raise InputError(
-                f'--source-folder={args.source_folder}: not together with '
-                f'-s {" ".join(args.sources)}; one of them'
-            )
         cfg.data.source_folder = args.source_folder
     for name in ('sources', 'targets', 'transforms', 'target_folder'):
         values = getattr(args, name)
@@ -165,12 +162,38 @@ def settings(args: argparse.Namespace) -> CN:
         if values[:end]:
             cfg.data[name] = values[:end]
             named.add(f'data.{name}')
+            words[name] = ' '.join(values[:end])
     for option in options[::2]:
         if option.startswith('--'):
             raise InputError(f'{option}: has to stand before the settings')
+    _refuse_both(words, dict(zip(options[::2], options[1::2], strict=False)))
     merge_options(cfg, options)
     _take_source(cfg, named.union(options[::2]))
     return cfg
+
+
+def _refuse_both(
+    words: Mapping[str, str | None], pairs: Mapping[str, str]
+) -> None:
+    """A folder takes the place of data sets: named ones would be ignored."""
+    for folder, sets in (
+        ('source_folder', 'sources'),
+        ('target_folder', 'targets'),
+    ):
+        if not words.get(folder):
+            continue
+        given = ''
+        if sets in words:
+            given = f'-{sets[0]} {words[sets]}'
+        # Its own name is what the folder stands for.
+        elif folder not in pairs.get(f'data.{sets}', folder):
+            given = f'data.{sets} {pairs[f"data.{sets}"]}'
+        if given:
+            flag = folder.replace('_', '-')
+            raise InputError(
+                f'--{flag}={words[folder]}: not together with {given}; '
+                'one of them'
+            )
 
 
 def _take_source(cfg: CN, named: set[str]) -> None:

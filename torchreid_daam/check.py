@@ -11,7 +11,7 @@ from torchreid_daam.datamanager import (
 from torchreid_daam.derived import resolved, with_clusters
 from torchreid_daam.errors import InputError
 from torchreid_daam.findings import Report
-from torchreid_daam.job import prepare
+from torchreid_daam.job import Job, make_job
 from torchreid_daam.plan import estimate
 from torchreid_daam.preflight import scan
 
@@ -41,15 +41,17 @@ def check(cfg: CN) -> Report:
     report = scan(cfg, datamanager, lists)
     if not report.problems:
         try:
-            _measure(cfg, report)
+            # What reading the images warns of is said once.
+            job = make_job(cfg, data=(lists, datamanager))
+            _measure(job, report)
         except InputError as error:
             report.problems.append(str(error))
     report.write(cfg.data.save_dir)
     return report
 
 
-def _measure(cfg: CN, report: Report) -> None:
-    cost = estimate(prepare(cfg))
+def _measure(job: Job, report: Report) -> None:
+    cost = estimate(job)
     memory = 'not known here'
     if cost.memory_gb is not None:
         memory = f'{cost.memory_gb:.1f} GB'

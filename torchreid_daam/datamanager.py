@@ -1,7 +1,7 @@
 """torchreid's data manager for a run, folders of own images included."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import torchreid
@@ -82,7 +82,7 @@ def build_datamanager(
 
     Raises:
         InputError: if a list can't be loaded, or source and target share
-            images.
+            images, style copies and a labelled part included.
     """
     if lists is None:
         lists = read_folders(cfg)
@@ -93,14 +93,15 @@ def build_datamanager(
     with synthetic.selected(pair.pair, pair.seed), chosen(lists):
         datamanager = load_datamanager(**kwargs)
     _set_augmentation(cfg, datamanager)
-    if 'target_folder' in lists and cfg.data.sources:
-        _check_apart(datamanager, lists['target_folder'])
+    source, copies = datamanager.train_loader.dataset.data, []
     if cfg.data.style_folder:
-        source = datamanager.train_loader.dataset.data
         by_folder = ''
         if cfg.data.sources == ['source_folder']:
             by_folder = cfg.data.source_folder
-        source += style_items(cfg.data.style_folder, source, by_folder)
+        copies = style_items(cfg.data.style_folder, source, by_folder)
+    if 'target_folder' in lists and cfg.data.sources:
+        _check_apart(cfg, source, copies, lists['target_folder'])
+    source += copies
     return datamanager
 
 
@@ -129,14 +130,40 @@ def _set_augmentation(cfg: CN, datamanager: Any) -> None:
         ]
 
 
-def _check_apart(datamanager: Any, target: Lists) -> None:
-    """A target folder inside the source's would be trained on with labels."""
-    source = datamanager.train_loader.dataset.data
-    known = {os.path.realpath(entry[0]) for entry in source}
-    shared = [p for p, _, _ in target.train if os.path.realpath(p) in known]
+def _check_apart(
+    cfg: CN, source: Sequence[tuple], copies: Sequence[tuple], target: Lists
+) -> None:
+    """Images of the target would be trained on with labels of the source.
+
+    Those of the labelled part too, and then be scored.
+    """
+    tested = [] if target.unlabelled else target.query + target.gallery
+    known, test, train = map(_real, (source, tested, target.train))
+    own = 'training images of the source'
+    folder = cfg.data.target_test_folder
+    _refuse_shared('data.target_folder', train, known, own)
+    _refuse_shared(
+        f'data.target_test_folder={shown(folder)}', test, known, own
+    )
+    _refuse_shared(
+        f'data.style_folder={shown(cfg.data.style_folder)}',
+        _real(copies),
+        {*train, *test},
+        'images of the target',
+    )
+
+
+def _real(entries: Sequence[tuple]) -> dict[str, str]:
+    """The path that an image is known by, by its path without links."""
+    return {os.path.realpath(entry[0]): entry[0] for entry in entries}
+
+
+def _refuse_shared(
+    key: str, images: Mapping[str, str], others: Container[str], what: str
+) -> None:
+    shared = [path for real, path in images.items() if real in others]
     if shared:
         raise InputError(
-            f'data.target_folder: {len(shared)} of its {len(target.train)} '
-            f'images are training images of the source too, such as '
-            f'{shown(shared[0])}; the folders have to lie apart'
+            f'{key}: {len(shared)} of its {len(images)} images are {what} '
+            f'too, such as {shown(shared[0])}; the folders have to lie apart'
         )

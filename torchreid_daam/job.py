@@ -107,14 +107,19 @@ def make_job(
     write: bool = True,
     labeller: Callable[[CN, Any], Callable] | None = None,
     engine_class: type[ImageDAAMEngine] = ImageDAAMEngine,
+    data: tuple[dict[str, Lists], Any] | None = None,
 ) -> Job:
-    """:func:`prepare` for settings that :func:`derived.resolved` gave."""
+    """:func:`prepare` for settings that :func:`derived.resolved` gave.
+
+    ``data`` are lists and data manager, where they have been made: what
+    reading them warns of is said once.
+    """
     torchreid.utils.set_random_seed(cfg.train.seed)
     if cfg.use_gpu:
         reproducible_gpu()
-    lists = read_folders(cfg)
+    lists, datamanager = data or (read_folders(cfg), None)
     with distributed.in_turn():  # drawn data and the scan are kept
-        datamanager = build_datamanager(cfg, lists)
+        datamanager = datamanager or build_datamanager(cfg, lists)
         check_images(cfg, datamanager, write)
     tracklets = tracklets_of(lists, datamanager)
     cfg = with_clusters(cfg, datamanager, tracklets)

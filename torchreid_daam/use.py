@@ -12,7 +12,7 @@ from torchvision import transforms
 from yacs.config import CfgNode as CN
 
 from torchreid_daam.config.kwargs import transform_kwargs
-from torchreid_daam.data.tree import find_images
+from torchreid_daam.data.tree import find_images, shown
 from torchreid_daam.delivery import search as searching
 from torchreid_daam.delivery.features import (
     FORMATS,
@@ -66,9 +66,16 @@ def open_model(cfg: CN, path: str) -> Opened:
 
 
 def _images(paths: list[str], key: str) -> list[str]:
-    """Files of folders and of single files."""
+    """Files of folders and of single files.
+
+    Raises:
+        InputError: if one is not there, or a folder holds no image.
+    """
     files = [os.path.abspath(p) for p in paths if os.path.isfile(p)]
     folders = [p for p in paths if not os.path.isfile(p)]
+    for path in folders:
+        if not os.path.exists(os.path.expanduser(path)):
+            raise InputError(f'{key}={shown(path)}: no such file or folder')
     if folders:
         files += [image.path for image in find_images(folders, key)]
     return files

@@ -24,6 +24,8 @@ logger = logging.getLogger('torchreid_daam')
 QUERY, GALLERY = 'query', 'bounding_box_test'
 # Identity and camera of a file name in Market-1501's form; -1 is junk.
 MARKET_NAME = re.compile(r'(-1|\d+)_c(\d+)')
+# torch makes int64 of identities and cameras.
+MAX_NUMBER = 2**63 - 1
 Entry = tuple[str, int, int]
 
 
@@ -122,28 +124,46 @@ def _matched(
     pattern: str,
     what: str,
 ) -> list[str | None]:
-    """What the pattern finds; a warning for images in which it does not."""
-    texts = parts(images, folders, pattern)
-    missing = [i for i, t in zip(images, texts, strict=True) if t is None]
-    if len(missing) == len(images):
+    """What the pattern finds in a target's images; it has to find something.
+
+    A warning for images in which it finds nothing.
+    """
+    texts = parts(images, folders, pattern, f'data.{what}_pattern')
+    if not any(text is not None for text in texts):
         raise InputError(
             f'data.{what}_pattern={pattern}: matches none of '
             f'{len(images)} images, such as {shown(images[0].relative)}'
         )
+    _tell_missing(
+        images,
+        texts,
+        f'data.{what}_pattern={pattern}',
+        'images',
+        'they count as one more camera'
+        if what == 'camera'
+        else 'each of them is a tracklet of its own',
+    )
+    return texts
+
+
+def _tell_missing(
+    images: Sequence[Found],
+    texts: Sequence[str | None],
+    setting: str,
+    kind: str,
+    effect: str,
+) -> None:
+    missing = [i for i, t in zip(images, texts, strict=True) if t is None]
     if missing:
         logger.warning(
-            'data.%s_pattern=%s: does not match %d of %d images, such as '
-            '%s; %s',
-            what,
-            pattern,
+            '%s: does not match %d of %d %s, such as %s; %s',
+            setting,
             len(missing),
             len(images),
+            kind,
             shown(missing[0].relative),
-            'they count as one more camera'
-            if what == 'camera'
-            else 'each of them is a tracklet of its own',
+            effect,
         )
-    return texts
 
 
 def read_test(folder: str) -> tuple[list[Entry], list[Entry], set[str]]:
@@ -153,8 +173,8 @@ def read_test(folder: str) -> tuple[list[Entry], list[Entry], set[str]]:
         Both lists, and the real paths of their files.
 
     Raises:
-        InputError: if one is missing, a name has another form or no query
-            has a match in the gallery.
+        InputError: if one is missing, a name has another form or too large
+            a number, or no query has a match in the gallery.
     """
     key = 'data.target_test_folder'
     lists, tested = [], set()
@@ -170,6 +190,11 @@ def read_test(folder: str) -> tuple[list[Entry], list[Entry], set[str]]:
                     '<identity>_c<camera>... expected, as in Market-1501'
                 )
             number, camera = map(int, match.groups())
+            if max(number, camera) > MAX_NUMBER:
+                raise InputError(
+                    f'{key}={shown(folder)}: {part}/{shown(name)}: numbers '
+                    f'up to {MAX_NUMBER} expected'
+                )
             tested.add(image.real)
             if number >= 0:
                 entries.append((image.path, number, camera - 1))
@@ -194,8 +219,10 @@ def read_source(folder: str, camera_pattern: str = '') -> Lists:
     Args:
         folder: the tree; images directly in it have no identity and are
             left out.
-        camera_pattern: as in :func:`read_target`; camera 0 where it finds
-            nothing.
+        camera_pattern: as in :func:`read_target`. It is made for the
+            target's names: images in which it finds nothing are one more
+            camera, the last, with a warning; all of them may be. Without a
+            pattern all are of camera 0.
 
     Raises:
         InputError: if there are fewer than two identities.
@@ -216,9 +243,18 @@ def read_source(folder: str, camera_pattern: str = '') -> Lists:
             f'{key}={shown(folder)}: {len(names)} identities; one subfolder '
             'for each of at least 2 expected'
         )
-    cameras, camera_names = [0] * len(inside), ['']
+    name = os.path.basename(os.path.abspath(folder)) or '-'
+    cameras, camera_names = [0] * len(inside), [name]
     if camera_pattern:
-        texts = parts(inside, [folder], camera_pattern)
+        pattern_key = 'data.camera_pattern'
+        texts = parts(inside, [folder], camera_pattern, pattern_key)
+        _tell_missing(
+            inside,
+            texts,
+            f'{pattern_key}={camera_pattern}',
+            f'images of {key}',
+            'they count as one camera of their own',
+        )
         cameras, camera_names = numbered(texts)
     train = [
         (image.path, person, camera)

@@ -3,15 +3,20 @@
 Nothing is decoded here: a tree of a million files costs their names.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from torchreid_daam.data.limit import Slow, limited
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.console import progress
 
+logger = logging.getLogger('torchreid_daam')
 ENDINGS = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+# Seconds for one name. Without a bound some expressions take years on it.
+PATIENCE = 5
 
 
 class Found(NamedTuple):
@@ -36,7 +41,8 @@ def find_images(folders: Sequence[str], key: str) -> list[Found]:
     Links are followed, and a folder or file that was seen is not taken
     again: so nested links end, and folders may overlap. Endings are those
     of ``ENDINGS`` in any case; hidden files and folders (``.name``) are left
-    out.
+    out. So is, with a warning, what the system can't follow, such as a link
+    to itself.
 
     Args:
         folders: where to look.
@@ -98,9 +104,20 @@ def _walk(root: str, seen: set[str], where: str) -> Iterator[tuple[str, str]]:
             real = os.path.join(real_folder, entry.name)
             if entry.is_symlink():
                 real = os.path.realpath(entry.path)
-            if entry.is_dir():
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError as error:
+                # Not of a link to nothing; of a link to itself.
+                logger.warning(
+                    '%s: %s: %s; left out',
+                    where,
+                    shown(entry.path),
+                    error.strerror,
+                )
+                continue
+            if is_folder:
                 waiting.append((entry.path, real))
-            elif entry.is_file() and real not in seen:
+            elif is_file and real not in seen:
                 seen.add(real)
                 yield entry.path, real
 
@@ -116,7 +133,10 @@ def shown(text: str, limit: int = 200) -> str:
 
 
 def parts(
-    images: Sequence[Found], folders: Sequence[str], pattern: str
+    images: Sequence[Found],
+    folders: Sequence[str],
+    pattern: str,
+    key: str = 'pattern',
 ) -> list[str | None]:
     """What a regular expression finds in each image's name.
 
@@ -124,27 +144,47 @@ def parts(
     was given, then in that path with the folder's own name before it; never
     in the folders above, whose names have nothing to do with the images.
 
+    Args:
+        images: whose names are searched.
+        folders: those that were given.
+        pattern: the regular expression.
+        key: the setting that gives it, for messages.
+
     Returns:
         The groups joined by ``-``, the whole match where it has no groups,
         None where nothing matches.
+
+    Raises:
+        InputError: if one name takes longer than ``PATIENCE``.
     """
     expression = re.compile(pattern)
     names = [os.path.basename(os.path.abspath(f)) for f in folders]
+    relative = ''
     texts: list[str | None] = []
-    for image in images:
-        places = (
-            os.path.basename(image.relative),
-            image.relative,
-            f'{names[image.folder]}/{image.relative}',
-        )
-        match = next(filter(None, map(expression.search, places)), None)
-        if match is None:
-            texts.append(None)
-        elif expression.groups:
-            texts.append('-'.join(group or '' for group in match.groups()))
-        else:
-            texts.append(match.group())
+    try:
+        with limited(PATIENCE) as start:
+            for relative, folder in ((i.relative, i.folder) for i in images):
+                start()
+                texts.append(
+                    _found(expression, relative, f'{names[folder]}/{relative}')
+                )
+    except Slow:
+        raise InputError(
+            f'{key}={pattern}: no answer within {PATIENCE} s on '
+            f'{shown(relative)}; one without a repetition of repetitions, '
+            'such as (a+)+, expected'
+        ) from None
     return texts
+
+
+def _found(expression: re.Pattern, relative: str, whole: str) -> str | None:
+    places = (os.path.basename(relative), relative, whole)
+    match = next(filter(None, map(expression.search, places)), None)
+    if match is None:
+        return None
+    if expression.groups:
+        return '-'.join(group or '' for group in match.groups())
+    return match.group()
 
 
 def first_folders(
