@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tables import report
+from tables import report, why
 from tables.jobs import REPOSITORY
 from tables.records import (
     SCORES,
@@ -248,3 +248,12 @@ def test_shares_and_means_over_pairs_by_hand():
     ]
     (one,) = sentences(suite, {})
     assert one.startswith('hard: a as a part of hard: b: **reached** (1.250 [')
+
+
+def test_means_of_figures_are_those_of_the_pair_that_they_show():
+    run = {'means': {'cosine': 0.25}}
+    row = {'key': 'full', 'title': 'DAAM', 'stage': 'final', 'runs': [run]}
+    table = {'suite': 'table3', 'rows': [row]}
+    other = {'suite': 'own', 'rows': [{**row, 'key': 'a', 'title': 'other'}]}
+    text = why._means({'table3': table, 'own': other})
+    assert 'DAAM: cosine 0.25' in text and 'other' not in text

@@ -7,6 +7,10 @@ from typing import Any
 from tables.intervals import mean_sd
 
 
+# Suites of other recipes and pairs, which the figures do not show.
+_ELSEWHERE = ('plus', 'pairs', 'own')
+
+
 def image(title: str, path: Path, doc: Path) -> str:
     """A figure in Markdown, its place relative to the document."""
     where = os.path.relpath(f'{path}.png', doc.parent).replace(os.sep, '/')
@@ -58,6 +62,8 @@ def _means(found: dict[str, dict[str, Any]]) -> str:
     """Mean over runs of what the figures show, for each row that has it."""
     lines = {}
     for suite in found.values():
+        if suite['suite'] in _ELSEWHERE:
+            continue
         for row in suite['rows']:
             means = [run['means'] for run in row['runs'] if run.get('means')]
             if not means or row['stage'] != 'final':
