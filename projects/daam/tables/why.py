@@ -6,7 +6,6 @@ from typing import Any
 
 from tables.intervals import mean_sd
 
-
 # Suites of other recipes and pairs, which the figures do not show.
 _ELSEWHERE = ('plus', 'pairs', 'own')
 
