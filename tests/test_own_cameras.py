@@ -12,6 +12,7 @@ from PIL import Image
 from layouts import picture
 from torchreid_daam import use
 from torchreid_daam.cli import main
+from torchreid_daam.use import read_threshold
 
 # Smaller than what a user would train; appended as settings.
 SMALL = {
@@ -130,6 +131,13 @@ def test_the_search(done):
     assert (folder / 'matches' / 'matches.txt').stat().st_size > 500
     with Image.open(folder / 'matches' / 'matches.png') as sheet:
         assert sheet.format == 'PNG' and sheet.width > 6 * 64
+
+
+def test_a_verdict_by_a_weak_threshold_says_so(done, monkeypatch, caplog):
+    folder, _ = done
+    monkeypatch.chdir(folder)
+    assert read_threshold('log/own') is not None
+    assert 'people are too few for an interval' in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,12 @@ def test_a_calibrated_run_shows_its_threshold(finished, run):
     after = page(finished, run)
     assert f'distance of {content["threshold"]:.4f}' in after.part('Threshold')
     assert 'role="img"' in after.part('Threshold') and not after.missing
+    assert content['warnings']  # of few people
+    for line in content['warnings']:
+        assert f'Weak: {line}.' in after.part('Threshold')
+    del content['warnings']  # as earlier versions wrote it
+    path.write_text(json.dumps(content))
+    assert 'Weak' not in page(finished, run).part('Threshold')
     for broken in ({**content, 'basis': 'x'}, {**content, 'interval': 1}):
         path.write_text(json.dumps(broken))
         (reason,) = page(finished, run).missing

@@ -22,7 +22,11 @@ from torchreid_daam.delivery.features import (
 )
 from torchreid_daam.errors import InputError
 from torchreid_daam.loading import load_model
-from torchreid_daam.runs.calibration import CALIBRATION, read_calibration
+from torchreid_daam.runs.calibration import (
+    CALIBRATION,
+    read_calibration,
+    weaknesses,
+)
 from torchreid_daam.runs.checkpoint import checkpoint_file
 from torchreid_daam.runs.files import write_json, write_text
 
@@ -152,7 +156,7 @@ def read_threshold(model: str) -> float | None:
             checkpoint,
         )
         return None
-    for warning in found.get('warnings', ()):
+    for warning in weaknesses(found):
         logger.warning('%s: %s', CALIBRATION, warning)
     return float(found['threshold'])
 
