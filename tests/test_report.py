@@ -1,6 +1,7 @@
 """The page on a run: whole runs, half runs and strange ones."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -209,6 +210,13 @@ def test_a_run_without_checkpoints(finished, run):
     assert len(found.missing) == 4 and found.text.count('<section') == PARTS
     assert 'no model to calibrate' in found.part('Threshold')
     assert any('no such file' in reason for reason in found.missing)
+
+
+def test_a_name_that_is_not_utf_8(finished, run, tmp_path):
+    """The page is UTF-8 all the same, which ``page`` reads it as."""
+    odd = tmp_path / os.fsdecode(b'x\xff')
+    run.rename(odd)
+    assert 'x\\udcff' in page(finished, odd).text
 
 
 def test_half_a_run(finished, run):
