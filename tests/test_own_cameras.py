@@ -162,7 +162,15 @@ def test_a_verdict_by_a_weak_threshold_says_so(done, monkeypatch, caplog):
         ('extract --model log/own --images crops --out a.txt/v.npz', '--out='),
         (
             'search --model log/own --query crops --gallery crops --out a.txt',
-            'a.txt is not a folder',
+            '--out=a.txt: ',
+        ),
+        (
+            'search --model log/own --query crops --gallery crops --out sheet',
+            '--out=sheet: sheet/matches.png is a folder',
+        ),
+        (
+            f'extract --model log/own --images crops --out {"v" * 300}.npz',
+            'name too long',
         ),
     ],
 )
@@ -171,6 +179,7 @@ def test_what_is_refused(words, expected, done, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(use.Opened, 'vectors', None)  # no work before
     (folder / 'd.npz').mkdir(exist_ok=True)
+    (folder / 'sheet' / 'matches.png').mkdir(parents=True, exist_ok=True)
     (folder / 'a.txt').touch()
     assert main(words.split()) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -187,6 +196,16 @@ def test_names_that_are_not_utf_8(done, monkeypatch):
     words = 'extract --model log/own --images odd --out odd.csv'
     assert main(words.split()) == 0
     assert b'/x\xff.jpg' in (folder / 'odd.csv').read_bytes()
+
+
+def test_home_is_found_in_out(done, monkeypatch):
+    """A shell leaves ``--out=~/v.npz`` as it is."""
+    folder, _ = done
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv('HOME', str(folder))
+    words = 'extract --model log/own --images crops/hall --out=~/home.npz'
+    assert main(words.split()) == 0
+    assert (folder / 'home.npz').is_file()
 
 
 def test_images_that_are_gone(done, monkeypatch, capsys):
