@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -255,9 +256,26 @@ def test_nothing_is_downloaded(done, tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.chdir(tmp_path)
     words = ['calibrate', '--model', str(run)]
     assert main([*words, 'data.sources', 'market1501']) == 2
-    assert 'nothing to calibrate with' in capsys.readouterr().err
+    line = capsys.readouterr().err
+    assert 'nothing to calibrate with: no pseudo labels beside it' in line
     assert 'market1501: not below data.root' in caplog.text
     assert not (tmp_path / 'reid-data').exists()
+
+
+def test_labels_of_one_camera_alone(done, tmp_path, monkeypatch, capsys):
+    folder, _ = done
+    run = tmp_path / 'run'
+    shutil.copytree(folder / 'log/own', run)
+    path = max((run / 'pseudo_labels').glob('round-*.npz'))
+    with np.load(path) as arrays:
+        labels = dict(arrays)
+    labels['camera'][:] = 0
+    np.savez(path, **labels)
+    monkeypatch.chdir(folder)
+    assert main(['calibrate', '--model', str(run)]) == 2
+    line = capsys.readouterr().err
+    assert 'target: no pair of images has two cameras' in line
+    assert 'no pseudo labels' not in line
 
 
 def test_people_of_the_source_that_were_not_trained_on(
