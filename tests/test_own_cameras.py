@@ -218,8 +218,8 @@ def test_images_that_are_gone(done, monkeypatch, capsys):
     finally:
         (folder / 'moved').rename(folder / 'crops')
     (line,) = capsys.readouterr().err.splitlines()
-    assert '24 of its 24 images are gone' in line
-    assert 'data.target_folder' in line
+    assert "data.target_folder=['crops']: 24 of the 24 target images" in line
+    assert 'are gone' in line and 'round-2.npz' in line
 
 
 def test_a_checkpoint_alone(done, tmp_path, monkeypatch, capsys, caplog):

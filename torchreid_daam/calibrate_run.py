@@ -112,10 +112,11 @@ def _target_images(cfg: CN, model: str, opened: Opened) -> _Images | None:
         cameras = dict(zip(names, arrays['camera'].tolist(), strict=True))
     gone = [name for name in names if not os.path.isfile(name)]
     if gone:
+        key = 'target_folder' if cfg.data.target_folder else 'root'
         raise InputError(
-            f'{rounds[max(rounds)]}: {len(gone)} of its {len(names)} images '
-            f'are gone, such as {gone[0]}; they are looked for below '
-            'data.root, or where data.target_folder was'
+            f'data.{key}={cfg.data[key]}: {len(gone)} of the {len(names)} '
+            f'target images of {rounds[max(rounds)]} are gone, such as '
+            f'{gone[0]}'
         )
     vectors, paths = opened.vectors(names)
     label = np.array([labels[path] for path in paths])
