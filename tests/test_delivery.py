@@ -94,6 +94,26 @@ def test_ranks_and_verdicts():
     assert len(plain) == 5 and {m.verdict for m in plain} == {''}
 
 
+@pytest.mark.parametrize('block', [1, 11, 2**22])
+def test_blocks_of_queries_change_nothing(monkeypatch, block):
+    """Of 7, 4 and 1 blocks; against a loop over pairs."""
+    monkeypatch.setattr(module, 'BLOCK', block)
+    rng = np.random.default_rng(0)
+    queries, gallery = rng.normal(size=(7, 4)), rng.normal(size=(5, 4))
+    names = list('abcde')
+    found = search(queries, gallery, list('tuvwxyz'), names, 5, 0.7)
+    for q, matches in zip(queries, found, strict=True):
+        wanted = {
+            name: 1 - q @ g / math.sqrt((q @ q) * (g @ g))
+            for name, g in zip(names, gallery, strict=True)
+        }
+        assert [m.path for m in matches] == sorted(names, key=wanted.get)
+        for match in matches:
+            assert match.distance == pytest.approx(wanted[match.path])
+            near = wanted[match.path] <= 0.7
+            assert match.verdict == ('same' if near else 'different')
+
+
 def test_written_forms(files, tmp_path, monkeypatch):
     vectors = np.eye(5)
     found = search(vectors[:3], vectors, files[:3], files, 2, 0.1)

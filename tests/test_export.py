@@ -735,6 +735,7 @@ def test_calibration_travels_with_its_own_model(
 ):
     moved = copy_of(run, tmp_path / 'moved')
     table = {'threshold': 0.41, 'false_accepts': 0.01}
+    weak = {**table, 'warnings': ['2 people are too few']}
     write_calibration(moved / 'checkpoints' / 'selected.pth', table)
     assert command(moved, '--no-map')[0] == 0
     told = metadata(moved / 'export' / 'resnet_tiny_daam_moved.onnx')
@@ -743,8 +744,10 @@ def test_calibration_travels_with_its_own_model(
     assert found['checkpoint']['sha256'] == told['checkpoint']['sha256']
     assert found['same_vectors'] is True
     # Another size gives other distances.
+    write_calibration(moved / 'checkpoints' / 'selected.pth', weak)
     code, out, _ = command(moved, '--no-map', '--input-size', '48x20')
     assert code == 0 and 'threshold 0.4100: found with the fp32 model' in out
+    assert 'warning: the threshold is weak: 2 people are too few' in out
     path = moved / 'export' / 'resnet_tiny_daam_moved.onnx'
     assert metadata(path)['calibration']['same_vectors'] is False
     # Beside it lie other weights, for which the threshold says nothing.

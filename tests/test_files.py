@@ -1,6 +1,7 @@
 """runs/files.py: whole or absent."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -20,6 +21,17 @@ def test_parents_are_made_and_nothing_else_is_left(tmp_path):
     write_text(path, 'naïve\n')
     assert path.read_bytes() == 'naïve\n'.encode()
     assert [p.name for p in path.parent.iterdir()] == ['c.txt']
+
+
+def test_names_that_are_not_utf_8(tmp_path):
+    path = tmp_path / 'list.csv'
+    name = os.fsdecode(b'x\xff1.jpg')
+    write_text(path, name)
+    assert path.read_bytes() == b'x\xff1.jpg'
+    write_text(path, name, errors='backslashreplace')
+    assert path.read_text(encoding='utf-8') == 'x\\udcff1.jpg'
+    write_json(path, name)
+    assert json.loads(path.read_text(encoding='utf-8')) == name
 
 
 @pytest.mark.parametrize('before', [None, b'old'])

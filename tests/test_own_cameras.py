@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from layouts import picture
 from torchreid_daam import use
 from torchreid_daam.cli import main
+from torchreid_daam.use import read_threshold
 
 # Smaller than what a user would train; appended as settings.
 SMALL = {
@@ -132,6 +134,13 @@ def test_the_search(done):
         assert sheet.format == 'PNG' and sheet.width > 6 * 64
 
 
+def test_a_verdict_by_a_weak_threshold_says_so(done, monkeypatch, caplog):
+    folder, _ = done
+    monkeypatch.chdir(folder)
+    assert read_threshold('log/own') is not None
+    assert 'people are too few for an interval' in caplog.text
+
+
 @pytest.mark.parametrize(
     ('words', 'expected'),
     [
@@ -154,7 +163,15 @@ def test_the_search(done):
         ('extract --model log/own --images crops --out a.txt/v.npz', '--out='),
         (
             'search --model log/own --query crops --gallery crops --out a.txt',
-            'a.txt is not a folder',
+            '--out=a.txt: ',
+        ),
+        (
+            'search --model log/own --query crops --gallery crops --out sheet',
+            '--out=sheet: sheet/matches.png is a folder',
+        ),
+        (
+            f'extract --model log/own --images crops --out {"v" * 300}.npz',
+            'name too long',
         ),
     ],
 )
@@ -163,6 +180,7 @@ def test_what_is_refused(words, expected, done, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(use.Opened, 'vectors', None)  # no work before
     (folder / 'd.npz').mkdir(exist_ok=True)
+    (folder / 'sheet' / 'matches.png').mkdir(parents=True, exist_ok=True)
     (folder / 'a.txt').touch()
     assert main(words.split()) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -181,6 +199,16 @@ def test_names_that_are_not_utf_8(done, monkeypatch):
     assert b'/x\xff.jpg' in (folder / 'odd.csv').read_bytes()
 
 
+def test_home_is_found_in_out(done, monkeypatch):
+    """A shell leaves ``--out=~/v.npz`` as it is."""
+    folder, _ = done
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv('HOME', str(folder))
+    words = 'extract --model log/own --images crops/hall --out=~/home.npz'
+    assert main(words.split()) == 0
+    assert (folder / 'home.npz').is_file()
+
+
 def test_images_that_are_gone(done, monkeypatch, capsys):
     folder, _ = done
     monkeypatch.chdir(folder)
@@ -190,8 +218,8 @@ def test_images_that_are_gone(done, monkeypatch, capsys):
     finally:
         (folder / 'moved').rename(folder / 'crops')
     (line,) = capsys.readouterr().err.splitlines()
-    assert '24 of its 24 images are gone' in line
-    assert 'data.target_folder' in line
+    assert "data.target_folder=['crops']: 24 of the 24 target images" in line
+    assert 'are gone' in line and 'round-2.npz' in line
 
 
 def test_a_checkpoint_alone(done, tmp_path, monkeypatch, capsys, caplog):
@@ -228,9 +256,26 @@ def test_nothing_is_downloaded(done, tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.chdir(tmp_path)
     words = ['calibrate', '--model', str(run)]
     assert main([*words, 'data.sources', 'market1501']) == 2
-    assert 'nothing to calibrate with' in capsys.readouterr().err
+    line = capsys.readouterr().err
+    assert 'nothing to calibrate with: no pseudo labels beside it' in line
     assert 'market1501: not below data.root' in caplog.text
     assert not (tmp_path / 'reid-data').exists()
+
+
+def test_labels_of_one_camera_alone(done, tmp_path, monkeypatch, capsys):
+    folder, _ = done
+    run = tmp_path / 'run'
+    shutil.copytree(folder / 'log/own', run)
+    path = max((run / 'pseudo_labels').glob('round-*.npz'))
+    with np.load(path) as arrays:
+        labels = dict(arrays)
+    labels['camera'][:] = 0
+    np.savez(path, **labels)
+    monkeypatch.chdir(folder)
+    assert main(['calibrate', '--model', str(run)]) == 2
+    line = capsys.readouterr().err
+    assert 'target: no pair of images has two cameras' in line
+    assert 'no pseudo labels' not in line
 
 
 def test_people_of_the_source_that_were_not_trained_on(

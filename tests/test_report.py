@@ -1,6 +1,7 @@
 """The page on a run: whole runs, half runs and strange ones."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -186,6 +187,12 @@ def test_a_calibrated_run_shows_its_threshold(finished, run):
     after = page(finished, run)
     assert f'distance of {content["threshold"]:.4f}' in after.part('Threshold')
     assert 'role="img"' in after.part('Threshold') and not after.missing
+    assert content['warnings']  # of few people
+    for line in content['warnings']:
+        assert f'Weak: {line}.' in after.part('Threshold')
+    del content['warnings']  # as earlier versions wrote it
+    path.write_text(json.dumps(content))
+    assert 'Weak' not in page(finished, run).part('Threshold')
     for broken in ({**content, 'basis': 'x'}, {**content, 'interval': 1}):
         path.write_text(json.dumps(broken))
         (reason,) = page(finished, run).missing
@@ -203,6 +210,13 @@ def test_a_run_without_checkpoints(finished, run):
     assert len(found.missing) == 4 and found.text.count('<section') == PARTS
     assert 'no model to calibrate' in found.part('Threshold')
     assert any('no such file' in reason for reason in found.missing)
+
+
+def test_a_name_that_is_not_utf_8(finished, run, tmp_path):
+    """The page is UTF-8 all the same, which ``page`` reads it as."""
+    odd = tmp_path / os.fsdecode(b'x\xff')
+    run.rename(odd)
+    assert 'x\\udcff' in page(finished, odd).text
 
 
 def test_half_a_run(finished, run):

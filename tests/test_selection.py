@@ -90,6 +90,9 @@ def test_signs():
     assert signs([good, {**good, 'round': 2, 'silhouette': 0.25}]) == []
     two = {**good, 'num_clusters': 2}
     assert signs([{**two, 'largest_share': 0.7}]) == []
+    three = {**good, 'num_clusters': 3}
+    assert signs([{**three, 'largest_share': 0.5}]) == []
+    assert len(signs([{**three, 'largest_share': 0.51}])) == 1
     (line,) = signs([{**two, 'largest_share': 0.8}])
     assert 'one of 2 clusters holds 80%' in line
     (line,) = signs([good, {**good, 'round': 2, 'agreement': 0.07}])

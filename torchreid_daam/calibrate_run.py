@@ -23,6 +23,8 @@ from torchreid_daam.runs.checkpoint import checkpoint_file
 from torchreid_daam.use import Opened, open_model, settings_file
 
 logger = logging.getLogger('torchreid_daam')
+# Vectors, people and cameras.
+_Images = tuple[np.ndarray, np.ndarray, np.ndarray]
 _ROUND = re.compile(r'round-(\d+)\.npz')
 
 
@@ -45,16 +47,19 @@ def calibrate(cfg: CN, model: str, rate: float) -> dict[str, Any]:
             'config.yaml, and pseudo labels or the source'
         )
     opened = open_model(cfg, model)
+    images = {
+        'target': _target_images(cfg, model, opened),
+        'source': _source_images(cfg, opened),
+    }
     parts = {
-        'target': _target_pairs(cfg, model, opened, rate),
-        'source': _source_pairs(cfg, opened, rate),
+        name: found and _calibrated(*found, rate, name)
+        for name, found in images.items()
     }
     known = [name for name, part in parts.items() if part]
     if not known:
         raise InputError(
-            f'{checkpoint_file(model)}: nothing to calibrate with: pseudo '
-            'labels beside it, or a source with people that were not trained '
-            'on, are needed, each with people in two cameras'
+            f'{checkpoint_file(model)}: nothing to calibrate with: '
+            + '; '.join(_lacking(name, images[name]) for name in images)
         )
     # Clusters are guessed, but distances of the source are of other images:
     # an adapted model spreads the two domains differently.
@@ -75,9 +80,22 @@ def calibrate(cfg: CN, model: str, rate: float) -> dict[str, Any]:
     return content
 
 
-def _target_pairs(
-    cfg: CN, model: str, opened: Opened, rate: float
-) -> dict[str, Any] | None:
+def _lacking(name: str, images: _Images | None) -> str:
+    """Why the images of a domain gave no threshold."""
+    if images is None:
+        return {
+            'target': 'no pseudo labels beside it',
+            'source': 'no source with people that were not trained on',
+        }[name]
+    if len(np.unique(images[2])) < 2:
+        return f'{name}: no pair of images has two cameras'
+    return (
+        f'{name}: of the pairs of two cameras none is of one person, or none '
+        'of two people'
+    )
+
+
+def _target_images(cfg: CN, model: str, opened: Opened) -> _Images | None:
     """From the confident half of each cluster of the last round."""
     folder = checkpoint_file(model).parent.parent / 'pseudo_labels'
     rounds = {
@@ -94,23 +112,20 @@ def _target_pairs(
         cameras = dict(zip(names, arrays['camera'].tolist(), strict=True))
     gone = [name for name in names if not os.path.isfile(name)]
     if gone:
+        key = 'target_folder' if cfg.data.target_folder else 'root'
         raise InputError(
-            f'{rounds[max(rounds)]}: {len(gone)} of its {len(names)} images '
-            f'are gone, such as {gone[0]}; they are looked for below '
-            'data.root, or where data.target_folder was'
+            f'data.{key}={cfg.data[key]}: {len(gone)} of the {len(names)} '
+            f'target images of {rounds[max(rounds)]} are gone, such as '
+            f'{gone[0]}'
         )
     vectors, paths = opened.vectors(names)
     label = np.array([labels[path] for path in paths])
     camera = np.array([cameras[path] for path in paths])
     sure = confident(vectors, label)
-    return _calibrated(
-        vectors[sure], label[sure], camera[sure], rate, 'target'
-    )
+    return vectors[sure], label[sure], camera[sure]
 
 
-def _source_pairs(
-    cfg: CN, opened: Opened, rate: float
-) -> dict[str, Any] | None:
+def _source_images(cfg: CN, opened: Opened) -> _Images | None:
     """From the source's query and gallery, whose people aren't trained on."""
     if cfg.data.combineall:
         return None  # they were
@@ -144,13 +159,7 @@ def _source_pairs(
         cameras += [entries[path][2] + number * 10**3 for path in paths]
     if not vectors:
         return None
-    return _calibrated(
-        np.concatenate(vectors),
-        np.array(pids),
-        np.array(cameras),
-        rate,
-        'source',
-    )
+    return np.concatenate(vectors), np.array(pids), np.array(cameras)
 
 
 def _is_there(cfg: CN, name: str) -> bool:

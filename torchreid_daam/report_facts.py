@@ -23,6 +23,7 @@ from torchreid_daam.delivery.records import (
 from torchreid_daam.delivery.report import Cell, Picture, Section, Table
 from torchreid_daam.delivery.words import ORACLE, figures_table, verdicts
 from torchreid_daam.errors import InputError
+from torchreid_daam.runs.calibration import weaknesses
 from torchreid_daam.runs.checkpoint import checkpoint_file
 from torchreid_daam.runs.labels import LabelledFiles
 from torchreid_daam.runs.results import TITLES
@@ -110,6 +111,7 @@ def threshold(part: Section, run: Path) -> None:
         f'people are accepted, {used["false_rejects"]:.1%} of the pairs of '
         'one person are rejected.'
     )
+    part.notes += [f'Weak: {line}.' for line in weaknesses(found)]
     alt = (
         'Shares of pairs that are wrongly accepted and wrongly rejected, '
         'over the cosine distance; the line is the threshold.'

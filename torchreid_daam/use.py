@@ -22,7 +22,11 @@ from torchreid_daam.delivery.features import (
 )
 from torchreid_daam.errors import InputError
 from torchreid_daam.loading import load_model
-from torchreid_daam.runs.calibration import CALIBRATION, read_calibration
+from torchreid_daam.runs.calibration import (
+    CALIBRATION,
+    read_calibration,
+    weaknesses,
+)
 from torchreid_daam.runs.checkpoint import checkpoint_file
 from torchreid_daam.runs.files import write_json, write_text
 
@@ -92,10 +96,11 @@ def extract_files(cfg: CN, model: str, images: list[str], out: str) -> int:
     """
     if Path(out).suffix.lower() not in FORMATS:
         raise InputError(f'--out={out}: allowed endings: {" ".join(FORMATS)}')
-    _check_out(Path(out).expanduser())
+    file = os.path.expanduser(out)
+    _check_out(out, Path(file))
     opened = open_model(cfg, model)
     vectors, paths = opened.vectors(_images(images, '--images'))
-    write_features(out, vectors, paths)
+    write_features(file, vectors, paths)
     return len(paths)
 
 
@@ -122,7 +127,9 @@ def search_files(
     """
     if top < 1:
         raise InputError(f'--top={top}: at least 1 expected')
-    _check_out(Path(out).expanduser() / 'matches.json')
+    folder = Path(os.path.expanduser(out))
+    files = [folder / f'matches.{ending}' for ending in ('json', 'txt', 'png')]
+    _check_out(out, *files)
     queries, galleries = (
         _images(query, '--query'),
         _images(gallery, '--gallery'),
@@ -132,12 +139,11 @@ def search_files(
     g, g_paths = opened.vectors(galleries)
     threshold = read_threshold(model)
     found = searching.search(q, g, q_paths, g_paths, top, threshold)
-    folder = Path(out).expanduser()
     text = searching.table(q_paths, found)
     content = searching.as_json(q_paths, found, threshold)
-    write_json(folder / 'matches.json', content)
-    write_text(folder / 'matches.txt', text + '\n')
-    searching.contact_sheet(folder / 'matches.png', q_paths, found)
+    write_json(files[0], content)
+    write_text(files[1], text + '\n')
+    searching.contact_sheet(files[2], q_paths, found)
     return text
 
 
@@ -152,21 +158,26 @@ def read_threshold(model: str) -> float | None:
             checkpoint,
         )
         return None
-    for warning in found.get('warnings', ()):
+    for warning in weaknesses(found):
         logger.warning('%s: %s', CALIBRATION, warning)
     return float(found['threshold'])
 
 
-def _check_out(file: Path) -> None:
-    """Before any work, whether a file can be written.
+def _check_out(out: str, *files: Path) -> None:
+    """Before any work, whether files of one folder can be written.
 
     Raises:
-        InputError: if it is a folder, or can't lie where it is asked for.
+        InputError: if one is a folder, or can't lie where it is asked for.
     """
-    if file.is_dir():
-        raise InputError(f'--out={file}: a folder; a file expected')
-    there = next(p for p in file.absolute().parents if p.exists())
+    where = f'--out={shown(out)}'
+    try:
+        for file in files:
+            if file.is_dir():
+                raise InputError(f'{where}: {file} is a folder, not a file')
+        there = next(p for p in files[0].absolute().parents if p.exists())
+    except OSError as error:  # a name that is too long, a sealed folder
+        raise InputError(f'{where}: {error.strerror}') from None
     if not there.is_dir():
-        raise InputError(f'--out={file}: {there} is not a folder')
+        raise InputError(f'{where}: {there} is not a folder')
     if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f'--out={file}: {there} can not be written to')
+        raise InputError(f'{where}: {there} can not be written to')

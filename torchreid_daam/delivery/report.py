@@ -149,7 +149,7 @@ def write(
     """
     folder = Path(folder).expanduser()
     page = folder / 'report.html'
-    write_text(page, render(title, sections))
+    write_text(page, render(title, sections), errors='backslashreplace')
     for part in sections:
         for picture in part.pictures:
             if not picture.shown:

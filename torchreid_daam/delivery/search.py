@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,8 @@ _GAP = 8
 _TEXT = 14
 # Queries that a contact sheet shows; a longer one is no picture any more.
 SHEET_QUERIES = 20
+# Distances that are held at a time: 32 MB.
+BLOCK = 2**22
 _COLOURS = {'same': (30, 140, 60), 'different': (190, 50, 40), '': (90,) * 3}
 
 
@@ -55,8 +57,8 @@ def search(
     found = []
     names = np.array([os.path.realpath(path) for path in gallery_paths])
     unit = unit_rows(np.asarray(gallery, dtype=np.float64)).T
-    for vector, path in zip(queries, query_paths, strict=True):
-        distances = (1 - unit_rows(vector[None].astype(np.float64)) @ unit)[0]
+    rows = _distances(np.asarray(queries, dtype=np.float64), unit)
+    for distances, path in zip(rows, query_paths, strict=True):
         order = np.argsort(distances, kind='stable')
         order = order[names[order] != os.path.realpath(path)][:top]
         found.append(
@@ -71,6 +73,16 @@ def search(
             ]
         )
     return found
+
+
+def _distances(queries: np.ndarray, unit: np.ndarray) -> Iterator[np.ndarray]:
+    """A row (G,) for each query, of blocks that fit into memory.
+
+    One query at a time would read the whole gallery for each.
+    """
+    step = max(1, BLOCK // max(1, unit.shape[1]))
+    for start in range(0, len(queries), step):
+        yield from 1 - unit_rows(queries[start : start + step]) @ unit
 
 
 def _verdict(distance: float, threshold: float | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torchreid_daam.delivery.export import Exported
+from torchreid_daam.runs.calibration import weaknesses
 
 
 def report(exported: Exported) -> str:
@@ -32,6 +33,8 @@ def report(exported: Exported) -> str:
         lines.append(
             f'threshold {calibration["threshold"]:.4f}: {calibration["note"]}'
         )
+        for line in weaknesses(calibration):
+            lines.append(f'warning: the threshold is weak: {line}')
     for change in exported.changes:
         lines.append(f'warning: replaces a file whose {change}')
     size = 'x'.join(map(str, told['input']['shape'][2:]))

@@ -11,8 +11,8 @@ from torchreid_daam.pseudo_labels import agreement, unit_rows
 
 SAMPLE = 1000
 _ROWS = 64
-# Share of all images in one cluster that is a collapse; of two clusters one
-# has half of them anyway, so there it is this times an equal share.
+# Share of all images in one cluster that is a collapse. Of two clusters one
+# has half of them anyway, so there it is 1.5 times an equal share, 75 %.
 COLLAPSED_SHARE = 0.5
 _EQUAL = 1.5
 # Part of the best silhouette so far below which a run declines.

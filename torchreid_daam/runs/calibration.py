@@ -27,6 +27,15 @@ def belongs(content: Mapping[str, Any], checkpoint: Path) -> bool:
     )
 
 
+def weaknesses(content: Mapping[str, Any]) -> list[str]:
+    """Why a threshold is not to be leaned on, a sentence each.
+
+    A file of an earlier version says nothing about that.
+    """
+    found = content.get('warnings')
+    return [str(line) for line in found] if isinstance(found, list) else []
+
+
 def read_calibration(checkpoint: Path) -> dict[str, Any] | None:
     """What :func:`write_calibration` wrote for this very checkpoint.
 

@@ -75,13 +75,21 @@ def copy(source: Path, path: Path) -> None:
         shutil.copyfileobj(there, here)
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
+def write_text(
+    path: str | os.PathLike, text: str, errors: str = 'surrogateescape'
+) -> None:
     """Writes UTF-8 text, atomically.
 
-    Names of files that are not UTF-8 get their own bytes back.
+    Args:
+        path: of the file.
+        text: names of files in it may be of any bytes.
+        errors: what becomes of names that are not UTF-8:
+            ``surrogateescape`` gives their own bytes back, for a reader that
+            opens the files; ``backslashreplace`` keeps a page that has to be
+            UTF-8 as that.
     """
     with atomic(path) as file:
-        file.write(text.encode(errors='surrogateescape'))
+        file.write(text.encode(errors=errors))
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
