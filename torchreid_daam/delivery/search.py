@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from torchreid_daam.data.seeded import read_image
 from torchreid_daam.data.tree import shown
-from torchreid_daam.pseudo_labels import unit_rows
+from torchreid_daam.evaluation.calibration import cosine_distances
 from torchreid_daam.runs.files import atomic
 from torchreid_daam.runs.results import plain_table
 
@@ -56,8 +56,7 @@ def search(
     """
     found = []
     names = np.array([os.path.realpath(path) for path in gallery_paths])
-    unit = unit_rows(np.asarray(gallery, dtype=np.float64)).T
-    rows = _distances(np.asarray(queries, dtype=np.float64), unit)
+    rows = _distances(queries, gallery)
     for distances, path in zip(rows, query_paths, strict=True):
         order = np.argsort(distances, kind='stable')
         order = order[names[order] != os.path.realpath(path)][:top]
@@ -75,14 +74,16 @@ def search(
     return found
 
 
-def _distances(queries: np.ndarray, unit: np.ndarray) -> Iterator[np.ndarray]:
+def _distances(
+    queries: np.ndarray, gallery: np.ndarray
+) -> Iterator[np.ndarray]:
     """A row (G,) for each query, of blocks that fit into memory.
 
     One query at a time would read the whole gallery for each.
     """
-    step = max(1, BLOCK // max(1, unit.shape[1]))
+    step = max(1, BLOCK // max(1, len(gallery)))
     for start in range(0, len(queries), step):
-        yield from 1 - unit_rows(queries[start : start + step]) @ unit
+        yield from cosine_distances(queries[start : start + step], gallery)
 
 
 def _verdict(distance: float, threshold: float | None) -> str:

@@ -20,6 +20,11 @@ DECLINED = 0.7
 # Adjusted Rand index with the labels before below which a model has lost
 # them: runs that go well begin above 0.3, collapsed ones fall below 0.1.
 LOST = 0.15
+# What to change where a run collapses.
+_CALMER = (
+    'lower train.lr, or take loss.daam.domain_loss occ or none, and '
+    'adapt_bn True'
+)
 # The score of a round whose labels nobody should train on: the lowest one,
 # no image with a match and all of them in one cluster.
 REFUSED = -1.0
@@ -140,15 +145,13 @@ def signs(rounds: Sequence[dict[str, Any]]) -> list[str]:
     if clusters > 1 and share > max(COLLAPSED_SHARE, _EQUAL / clusters):
         found.append(
             f'round {number}: collapse, one of {clusters} clusters holds '
-            f'{share:.0%} of the images; lower train.lr, or take '
-            'loss.daam.domain_loss occ or none, and adapt_bn True'
+            f'{share:.0%} of the images; {_CALMER}'
         )
     agreed = last.get('agreement')
     if agreed is not None and agreed < LOST:
         found.append(
             f'round {number}: collapse, labels hardly agree with those '
-            f'before (adjusted Rand index {agreed:.2f}); lower train.lr, or '
-            'take loss.daam.domain_loss occ or none, and adapt_bn True'
+            f'before (adjusted Rand index {agreed:.2f}); {_CALMER}'
         )
     earlier = [
         r['silhouette'] for r in rounds[:-1] if r.get('silhouette') is not None
