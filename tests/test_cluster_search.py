@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tiny import tiny_config
-from torchreid_daam import adapt
+from torchreid_daam import adapt, get_default_config
 from torchreid_daam.cluster_search import SearchingLabeller, candidates
-from torchreid_daam.errors import InputError
+from torchreid_daam.config import flatten
+from torchreid_daam.derived import resolved
 from torchreid_daam.pseudo_labels import KMeansLabeller
 
 
@@ -66,6 +67,15 @@ def test_in_a_run(tmp_path):
         best = max(curve, key=lambda point: point['silhouette'])
         assert figures['num_clusters'] == best['num_clusters']
         assert len(curve) > 3
-    cfg.pseudo_labels.num_clusters = 5
-    with pytest.raises(InputError, match='num_clusters=0, which is 5'):
-        adapt(cfg)
+
+
+def test_it_is_what_no_number_means(tmp_path):
+    key = 'pseudo_labels.cluster_search'
+    cfg = tiny_config(tmp_path)
+    cfg.pseudo_labels.cluster_search = flatten(get_default_config())[key]
+    cfg.pseudo_labels.num_clusters = 4
+    assert resolved(cfg).pseudo_labels.cluster_search == 'rule'  # K is given
+    cfg.pseudo_labels.num_clusters = 0
+    assert resolved(cfg).pseudo_labels.cluster_search == 'silhouette'
+    cfg.pseudo_labels.method = 'dbscan'
+    assert resolved(cfg).pseudo_labels.cluster_search == 'rule'

@@ -96,6 +96,7 @@ def test_paper_presets_hold_the_figures_of_section_5_2(pair):
     assert cfg.train.rounds == 7
     k = 0 if pair == 'market2msmt17' else 650
     assert cfg.pseudo_labels.num_clusters == k
+    assert k or cfg.pseudo_labels.cluster_search == 'rule'
     # Section 3.2: a 2048 x 256 layer
     assert cfg.model.daam.embed_dim == 256
     # design.md: flip and crop, no colour jitter, no PK sampling
@@ -165,6 +166,7 @@ def test_plus_sees_what_the_demo_sees_and_is_the_recipe():
         *('data.transforms', 'data.pretrain_transforms', 'data.color_jitter'),
         *('pseudo_labels.method', 'pseudo_labels.eps', 'pseudo_labels.k1'),
         *('pseudo_labels.sample_weights', 'model.daam.dsp_branch'),
+        'pseudo_labels.cluster_search',  # of no meaning for DBSCAN
     }
     longer = differences('synthetic-plus', 'synthetic-plus-long')
     assert longer == {'train.rounds', 'data.save_dir'}
@@ -177,7 +179,8 @@ def test_plus_of_a_real_pair_has_the_budget_of_fast(pair):
     assert not changed & (BUDGET - {'train.stepsize'})
     recipe = differences('synthetic', 'synthetic-plus')
     # The default k1 is SpCL's; rates are those of `fast`.
-    assert recipe - changed <= {'pseudo_labels.k1', 'train.lr'}
+    k = {'pseudo_labels.num_clusters', 'pseudo_labels.cluster_search'}
+    assert recipe - changed - k <= {'pseudo_labels.k1', 'train.lr'}
     # As published for the data, or without a meaning for DBSCAN.
-    rest = {'model.last_stride', 'pseudo_labels.num_clusters'}
+    rest = {'model.last_stride', *k}
     assert changed - recipe <= rest

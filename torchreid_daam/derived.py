@@ -37,6 +37,9 @@ def resolved(cfg: CN) -> CN:
     if cfg.device == 'auto':
         cfg.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     cfg.use_gpu = cfg.device == 'cuda'
+    labels = cfg.pseudo_labels
+    if labels.num_clusters or labels.method == 'dbscan':
+        labels.cluster_search = 'rule'  # nothing is left to search for
     if cfg.loss.name == 'daam':
         cfg.train.max_epoch = derived_max_epoch(cfg)
         if cfg.train.max_epoch == 0:

@@ -36,12 +36,6 @@ def check_daam(cfg: CN) -> None:
             'color_jitter'
         )
     _check_samplers(cfg)
-    labels = cfg.pseudo_labels
-    if labels.cluster_search != 'rule' and labels.num_clusters:
-        raise InputError(
-            f'pseudo_labels.cluster_search={labels.cluster_search}: needs '
-            f'pseudo_labels.num_clusters=0, which is {labels.num_clusters}'
-        )
     both = set(cfg.data.sources) & set(cfg.data.targets)
     if both:
         raise InputError(

@@ -48,6 +48,8 @@ def config_hash(cfg: CN) -> str:
     silent = set(SILENT_KEYS)
     if cfg.loss.name == 'daam':
         silent.add('train.max_epoch')  # derived from others
+    if cfg.pseudo_labels.cluster_search == 'rule':
+        silent.add('pseudo_labels.cluster_search')  # K says it
     moved = {
         key: value
         for key, value in flatten(cfg).items()

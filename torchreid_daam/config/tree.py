@@ -157,8 +157,8 @@ def get_default_config() -> CN:
 
     cfg.pseudo_labels = CN()
     cfg.pseudo_labels.method = 'kmeans'  # Eq. 7; or minibatch, dbscan
-    cfg.pseudo_labels.num_clusters = 650  # K (5.2); 0 = images / 20
-    cfg.pseudo_labels.cluster_search = 'rule'  # K = 0; or silhouette
+    cfg.pseudo_labels.num_clusters = 650  # K (5.2); 0 = found by a search
+    cfg.pseudo_labels.cluster_search = 'silhouette'  # or rule: images / 20
     cfg.pseudo_labels.normalize = True  # cluster f_sh / |f_sh|
     cfg.pseudo_labels.sample_weights = 'confidence'  # Eq. 9; agreement, none
     cfg.pseudo_labels.weight_scale = 'normalized'  # or relative, raw
