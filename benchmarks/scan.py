@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from torchreid_daam.data.scan import scan_images
 from torchreid_daam.data.survey import (
     exact_copies,
-    has_perceptual_hash,
+    hash_version,
     near_copies,
-    survey,
 )
 from torchreid_daam.data.tree import find_images
 
@@ -37,9 +37,9 @@ def write(folder: Path, number: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--images', type=int, default=20000)
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--workers', type=int, default=2)
     args = parser.parse_args()
-    if not has_perceptual_hash():
+    if not hash_version():
         print('without ImageHash: near copies are not looked for')
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), args.images)
@@ -48,7 +48,8 @@ def main() -> None:
         times = [time.perf_counter()]
         images = find_images([folder], 'folder')
         times.append(time.perf_counter())
-        looks = survey([image.path for image in images], '', args.threads)
+        paths = [image.path for image in images]
+        looks = [*scan_images(paths, folder, folder, args.workers).values()]
         times.append(time.perf_counter())
         near = near_copies(looks)
         copies = exact_copies(looks)
@@ -57,7 +58,7 @@ def main() -> None:
         ('finding', 'looking', 'comparing'), np.diff(times), strict=True
     ):
         print(f'{name:<10} {seconds:6.1f} s')
-    print(f'{"all":<10} {times[-1] - times[0]:6.1f} s, {args.threads} threads')
+    print(f'{"all":<10} {times[-1] - times[0]:6.1f} s, {args.workers} workers')
     print(f'{copies} exact copies, {len(near or [])} near copies')
 
 

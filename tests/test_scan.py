@@ -8,7 +8,6 @@ import random
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from command import arguments
 from layouts import DUKE, MARKET, picture, write_duke, write_market
@@ -18,7 +17,7 @@ from torchreid_daam.checks import check_images
 from torchreid_daam.cli import adapt_main
 from torchreid_daam.config import merge_options
 from torchreid_daam.data import scan
-from torchreid_daam.data.scan import MEMORY, find_bad_images
+from torchreid_daam.data.scan import MEMORY, scan_images
 from torchreid_daam.data.seeded import source_items, target_items
 from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.errors import InputError
@@ -48,21 +47,27 @@ def paths(root):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """How often each file was opened as an image."""
-    counts, real = collections.Counter(), Image.open
+    """How often each file was looked at."""
+    counts, real = collections.Counter(), scan.look
 
-    def counting(path, *args, **kwargs):
+    def counting(path):
         counts[os.path.basename(path)] += 1
-        return real(path, *args, **kwargs)
+        return real(path)
 
-    monkeypatch.setattr(Image, 'open', counting)
+    monkeypatch.setattr(scan, 'look', counting)
     return counts
+
+
+def bad_images(*args, **options):
+    """What can not be decoded, and why."""
+    looks = scan_images(*args, **options)
+    return {path: looks[path].error for path in looks if looks[path].error}
 
 
 @pytest.fixture
 def find(root, tmp_path):
     def call(paths, **options):
-        return find_bad_images(paths, root, tmp_path / 'run', **options)
+        return bad_images(paths, root, tmp_path / 'run', **options)
 
     return call
 
@@ -94,6 +99,15 @@ def test_what_changed_is_decoded_again(change, paths, find, decoded):
     assert decoded == {'3.jpg': 1}
 
 
+def test_what_is_remembered_is_what_was_seen(paths, root, tmp_path):
+    first = scan_images(paths, root, tmp_path)
+    again = scan_images(paths[::-1], root, tmp_path)
+    assert list(first) == paths and list(again) == paths[::-1]
+    assert again == first == {path: scan.look(path) for path in paths}
+    (root / MEMORY).unlink()
+    assert scan_images(paths, root, tmp_path, workers=2) == first
+
+
 def test_a_bad_image_is_looked_at_each_time(paths, find, decoded):
     with open(paths[1], 'wb') as file:
         file.write(b'no image')
@@ -112,25 +126,25 @@ def test_a_dry_run_remembers_nothing(paths, root, find, decoded):
 
 
 def test_a_moved_data_root_keeps_its_memory(paths, root, tmp_path, decoded):
-    find_bad_images(paths, root, tmp_path)
+    bad_images(paths, root, tmp_path)
     moved = root.rename(tmp_path / 'moved')
     paths = [path.replace(str(root), str(moved)) for path in paths]
-    assert find_bad_images(paths, moved, tmp_path) == {}
+    assert bad_images(paths, moved, tmp_path) == {}
     assert sum(decoded.values()) == 6
 
 
 def test_runs_add_to_each_others_memory(paths, find, decoded, monkeypatch):
     find(paths[:3])
-    real = scan._decoded
+    real = scan._looked
 
     def meanwhile(paths, workers):
         """Another run finishes while this one decodes."""
-        monkeypatch.setattr(scan, '_decoded', real)
+        monkeypatch.setattr(scan, '_looked', real)
         find(other)
         return real(paths, workers)
 
     other = paths[4:]
-    monkeypatch.setattr(scan, '_decoded', meanwhile)
+    monkeypatch.setattr(scan, '_looked', meanwhile)
     find(paths[3:4])
     decoded.clear()
     find(paths)
@@ -175,9 +189,17 @@ def test_no_place_for_a_memory(paths, find, decoded, monkeypatch):
         b'RULE {"files": [1]}',
         b'RULE {"files": null}',
         b'RULE {"files": {"set0/0.jpg": "x", "set1/1.jpg": [1]}}',
+        b'RULE {"files": {"set0/0.jpg": ["x", null, {}]}}',
+        b'RULE {"files": {"set0/0.jpg": STAMP}}',
+        b'RULE {"files": {"set0/0.jpg": [STAMP, 1, 2, 3, "ab", 5]}}',
+        b'RULE {"files": {"set0/0.jpg": [STAMP, 1, 2, null, "ab", "z"]}}',
     ],
 )
 def test_a_memory_that_is_damaged(content, paths, root, find, decoded):
+    before = os.stat(paths[0])
+    stamp = f'{before.st_size}, {before.st_mtime_ns}'.encode()
+    content = content.replace(b'[STAMP', b'[' + stamp)
+    content = content.replace(b'STAMP', b'[' + stamp + b']')
     if content.startswith(b'RULE '):
         tree = {'rule': scan.RULE, **json.loads(content[5:])}
         content = json.dumps(tree).encode()
@@ -233,7 +255,6 @@ def test_bad_images_and_their_reasons(workers, paths, find, monkeypatch):
     state = torch.get_rng_state(), random.getstate(), np.random.get_state()
     bad = find(paths, workers=workers)
     assert bad.keys() == wanted
-    assert list(bad) == sorted(bad)
     assert bad[paths[0]] == bad[paths[2]] == 'of no image format that is known'
     assert 'truncated' in bad[paths[4]].lower()
     assert bad[paths[5]] == 'Too many levels of symbolic links'

@@ -1,7 +1,5 @@
 """data/survey.py: sizes, copies and contents of files."""
 
-import random
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,15 +7,12 @@ from PIL import Image
 from torchreid_daam.data import survey as module
 from torchreid_daam.data.survey import (
     exact_copies,
-    has_perceptual_hash,
+    hash_version,
     look,
     near_copies,
-    survey,
 )
 
-needs_hash = pytest.mark.skipif(
-    not has_perceptual_hash(), reason='needs ImageHash'
-)
+needs_hash = pytest.mark.skipif(not hash_version(), reason='needs ImageHash')
 
 
 def scene(seed, size=(32, 64)):
@@ -55,23 +50,9 @@ def test_what_can_not_be_read(tmp_path):
         assert found.error and '\n' not in found.error, name
         assert (found.width, found.digest) == (0, b'')
     assert 'No such file' in look(str(tmp_path / 'gone.jpg')).error
-    looks = survey([str(tmp_path / n) for n in cases] + [str(whole)])
+    looks = [look(str(tmp_path / n)) for n in [*cases, whole.name]]
     assert [bool(x.error) for x in looks] == [True] * 4 + [False]
     assert exact_copies(looks) == 0
-
-
-def test_the_order_is_kept(tmp_path):
-    paths = []
-    for i in range(40):
-        paths.append(str(tmp_path / f'{i}.png'))
-        Image.new('RGB', (i + 1, 2)).save(paths[-1])
-    random.Random(0).shuffle(paths)
-    for threads in (1, 4):
-        looks = survey(paths, threads=threads)
-        assert [x.path for x in looks] == paths
-        assert [x.width for x in looks] == [
-            Image.open(path).width for path in paths
-        ]
 
 
 @needs_hash
@@ -90,7 +71,7 @@ def test_copies(tmp_path):
     brighter = scene(2).point(lambda value: value * 0.9 + 20)
     brighter.save(tmp_path / 'brighter.jpg', quality=95)  # near c
     names = [*files, 'same.jpg', 'broken.jpg', 'brighter.jpg']
-    looks = survey([str(tmp_path / name) for name in names])
+    looks = [look(str(tmp_path / name)) for name in names]
     assert exact_copies(looks) == 1
     near = {names[i] for i in near_copies(looks)}
     # The exact copy of a is counted above, and is no near one.
@@ -126,6 +107,6 @@ def test_near_by_counting_bits(monkeypatch):
 def test_without_the_package(tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'imagehash', None)
     scene(0).save(tmp_path / 'a.jpg')
-    (found,) = survey([str(tmp_path / 'a.jpg')])
+    found = look(str(tmp_path / 'a.jpg'))
     assert found.bits == b'' and not found.error
     assert near_copies([found]) is None

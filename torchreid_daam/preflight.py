@@ -7,12 +7,12 @@ import numpy as np
 from yacs.config import CfgNode as CN
 
 from torchreid_daam.data.lists import Lists
+from torchreid_daam.data.scan import scan_images
 from torchreid_daam.data.survey import (
     BLANK_SPREAD,
     Look,
     exact_copies,
     near_copies,
-    survey,
 )
 from torchreid_daam.data.tree import shown
 from torchreid_daam.findings import Report
@@ -38,8 +38,11 @@ def scan(cfg: CN, datamanager: Any, lists: Mapping[str, Lists]) -> Report:
         if loader is None:
             continue
         entries = loader.dataset.data
-        # An image may be in a list twice: copies are of files.
-        looks = survey([entry[0] for entry in entries], f'looking at {name}')
+        paths = [entry[0] for entry in entries]
+        known = scan_images(
+            paths, cfg.data.root, cfg.data.save_dir, cfg.data.workers
+        )
+        looks = [known[path] for path in paths]
         names = _camera_names(lists.get(f'{name}_folder'))
         figures = domain_figures(looks, [e[2] for e in entries], names, cfg)
         report.domains[name] = figures

@@ -13,7 +13,7 @@ from yacs.config import CfgNode as CN
 from torchreid_daam import registry
 from torchreid_daam.config.kwargs import torchreids_sampler
 from torchreid_daam.data.domains import scored_tests
-from torchreid_daam.data.scan import find_bad_images
+from torchreid_daam.data.scan import scan_images
 from torchreid_daam.errors import InputError, one_line, printable
 from torchreid_daam.runs.files import write_text
 
@@ -58,13 +58,15 @@ def check_images(cfg: CN, datamanager: Any, write: bool = True) -> None:
         for name in loaders
         for item in getattr(datamanager, name).dataset.data
     ]
-    bad = find_bad_images(
+    looks = scan_images(
         training + tests,
         cfg.data.root,
         cfg.data.save_dir,
         cfg.data.workers,
         remember=write,
     )
+    bad = {path: looks[path].error for path in sorted(looks)}
+    bad = {path: error for path, error in bad.items() if error}
     listed = _list(cfg, bad) if write else 'which the run itself lists'
     if not bad:
         return

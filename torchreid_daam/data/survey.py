@@ -6,16 +6,13 @@ it everything else is still there.
 
 import hashlib
 import io
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from PIL import ImageStat
 
 from torchreid_daam.data.reading import decode, failure
-from torchreid_daam.runs.console import progress
 
 try:
     import imagehash
@@ -51,29 +48,13 @@ class Look(NamedTuple):
     error: str = ''
 
 
-def has_perceptual_hash() -> bool:
-    """Whether near copies can be found here."""
-    return imagehash is not None
-
-
-def survey(
-    paths: Sequence[str], description: str = '', threads: int | None = None
-) -> list[Look]:
-    """Looks at every file, decoding it whole; the order is kept.
-
-    Args:
-        paths: image files.
-        description: of the progress bar.
-        threads: at once; by default as many as there are cores. Decoding
-            leaves Python's lock alone.
-    """
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        looks = progress(pool.map(look, paths), description, len(paths))
-        return list(looks)
+def hash_version() -> str:
+    """Of what finds near copies; empty where they can't be found."""
+    return '' if imagehash is None else imagehash.__version__
 
 
 def look(path: str) -> Look:
-    """Decodes one file; what goes wrong becomes its ``error``."""
+    """Decodes one file whole; what goes wrong becomes its ``error``."""
     try:
         with open(path, 'rb') as file:
             data = file.read()
