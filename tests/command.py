@@ -22,6 +22,7 @@ TINY = {
     'train.rounds': 1,
     'train.round_epoch': 1,
     'train.print_freq': 2,
+    'train.preflight': False,
     'pseudo_labels.num_clusters': 4,
 }
 

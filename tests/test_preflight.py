@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from layouts import picture
@@ -28,6 +29,7 @@ def crops(folder, cameras=2, number=10, size=(16, 32)):
 def cfg(tmp_path):
     cfg = tiny_config(tmp_path)
     cfg.data.target_folder = [str(crops(tmp_path / 'crops'))]
+    cfg.train.preflight = True
     return cfg
 
 
@@ -151,11 +153,66 @@ def test_other_shapes(cfg, tmp_path):
 
 
 def test_a_run_begins_with_it(cfg, capsys):
+    cfg.train.pretrain_epoch, cfg.train.rounds = 2, 3
+    cfg.train.print_freq = 1
     adapt(cfg)
     out = capsys.readouterr().out
     assert 'cam1: 10, cam2: 10' in out
+    table, _, training = out.partition('epoch: [1/')
+    assert training and 'half to twice of it' in table
+    assert out.count('k-means on 20 target images') <= 1
     found = json.loads((cfg.save_dir / 'check.json').read_text())
     assert found['domains']['target']['images'] == 20
+    steps = found['run']['adaptation_steps']
+    assert steps == 3 * (found['run']['source_images'] // 8)
+    # What is left, where it goes on.
+    cfg.train.rounds, cfg.model.resume = 4, 'auto'
+    adapt(cfg)
+    found = json.loads((cfg.save_dir / 'check.json').read_text())
+    assert found['run']['pretraining_steps'] == 0
+    assert found['run']['adaptation_steps'] == steps / 3
+    assert 'of adaptation left' in found['run']['shown']['steps']
+
+
+@pytest.mark.parametrize('workers', (0, 2))
+def test_it_moves_no_bit(tmp_path, workers):
+    """Of a run on named data sets, whose draws and weights are its own."""
+    found = []
+    for first in (True, False):
+        cfg = tiny_config(tmp_path)
+        cfg.data.save_dir = str(tmp_path / str(first))
+        cfg.data.workers, cfg.train.preflight = workers, first
+        cfg.data.cache = 'ram'
+        state = torch.get_rng_state()
+        adapt(cfg)
+        assert (cfg.save_dir / 'check.json').is_file() is first
+        found.append((load_weights(cfg), torch.get_rng_state()))
+        torch.set_rng_state(state)
+    (one, drawn), (other, too) = found
+    assert list(one) == list(other) and torch.equal(drawn, too)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def load_weights(cfg):
+    path = cfg.save_dir / 'checkpoints' / 'selected.pth'
+    return torch.load(path, weights_only=True)['state_dict']
+
+
+def test_a_problem_ends_it_before_anything_is_trained(cfg, tmp_path, capsys):
+    for path in (tmp_path / 'crops').rglob('*.png'):
+        picture(1, 1, 1).save(path)
+    with pytest.raises(InputError, match='all images are copies of one'):
+        adapt(cfg)
+    assert 'epoch: [' not in capsys.readouterr().out
+    assert json.loads((cfg.save_dir / 'check.json').read_text())['problems']
+
+
+def test_stock_engines_begin_at_once(tmp_path):
+    cfg = tiny_config(tmp_path)
+    cfg.train.preflight = True
+    cfg.loss.name, cfg.train.max_epoch = 'softmax', 1
+    adapt(cfg)
+    assert not (cfg.save_dir / 'check.json').exists()
 
 
 def arguments(cfg):

@@ -29,6 +29,7 @@ def tiny_config(folder: Path) -> TinyConfig:
     cfg.data.synthetic.pair = 'tiny'
     cfg.pseudo_labels.num_clusters = 0
     cfg.pseudo_labels.cluster_search = 'rule'
+    cfg.train.preflight = False
     cfg.train.batch_size = 8
     cfg.train.pretrain_epoch = 1
     cfg.train.rounds = 1

@@ -2,6 +2,7 @@
 
 from yacs.config import CfgNode as CN
 
+from torchreid_daam.checks import check_images
 from torchreid_daam.costs import duration
 from torchreid_daam.datamanager import (
     build_datamanager,
@@ -41,26 +42,33 @@ def check(cfg: CN) -> Report:
     report = scan(cfg, datamanager, lists)
     if not report.problems:
         try:
-            # What reading the images warns of is said once.
-            job = make_job(cfg, data=(lists, datamanager))
-            _measure(job, report)
+            check_images(cfg, datamanager)
+            add_cost(report, make_job(cfg, data=(lists, datamanager)))
         except InputError as error:
             report.problems.append(str(error))
     report.write(cfg.data.save_dir)
     return report
 
 
-def _measure(job: Job, report: Report) -> None:
-    cost = estimate(job)
+def add_cost(report: Report, job: Job, later_bytes: int = 0) -> None:
+    """Measures some steps, and says what the run will take.
+
+    Args:
+        report: to which it is added.
+        job: of no use afterwards.
+        later_bytes: that the run will take beside what the job has.
+    """
+    cost = estimate(job, later_bytes)
     memory = 'not known here'
     if cost.memory_gb is not None:
-        memory = f'{cost.memory_gb:.1f} GB'
+        memory = f'about {cost.memory_gb:.1f} GB, half to twice of it'
+    left = ' left' if job.start_epoch else ''
     report.run = {
         **cost._asdict(),
         'shown': {
             'steps': f'{cost.pretraining_steps} of pretraining, '
-            f'{cost.adaptation_steps} of adaptation',
+            f'{cost.adaptation_steps} of adaptation{left}',
             'time': f'about {duration(cost.seconds)}, half to twice of it',
-            'memory': f'about {memory}, half to twice of it',
+            'memory': memory,
         },
     }

@@ -111,16 +111,13 @@ def make_job(
 ) -> Job:
     """:func:`prepare` for settings that :func:`derived.resolved` gave.
 
-    ``data`` are lists and data manager, where they have been made: what
-    reading them warns of is said once.
+    ``data`` are lists and data manager, where they have been made and their
+    images checked: what that warns of is said once.
     """
     torchreid.utils.set_random_seed(cfg.train.seed)
     if cfg.use_gpu:
         reproducible_gpu()
-    lists, datamanager = data or (read_folders(cfg), None)
-    with distributed.in_turn():  # drawn data and the scan are kept
-        datamanager = datamanager or build_datamanager(cfg, lists)
-        check_images(cfg, datamanager, write)
+    lists, datamanager = data or _read(cfg, write)
     tracklets = tracklets_of(lists, datamanager)
     cfg = with_clusters(cfg, datamanager, tracklets)
     check_data(cfg, datamanager, tracklets)
@@ -142,6 +139,14 @@ def make_job(
     else:
         engine, start_epoch = build_stock_engine(*parts)
     return Job(cfg, datamanager, engine, folder, start_epoch, lists)
+
+
+def _read(cfg: CN, write: bool) -> tuple[dict[str, Lists], Any]:
+    lists = read_folders(cfg)
+    with distributed.in_turn():  # drawn data and the scan are kept
+        datamanager = build_datamanager(cfg, lists)
+        check_images(cfg, datamanager, write)
+    return lists, datamanager
 
 
 def _daam_engine(

@@ -1,6 +1,7 @@
 """What a run would do and how long it might take, without doing it."""
 
 import itertools
+import math
 import time
 from typing import Any, NamedTuple
 
@@ -85,10 +86,13 @@ class Cost(NamedTuple):
     memory_gb: float | None
 
 
-def estimate(job: Job) -> Cost:
-    """Measures a few steps and works out the rest.
+def estimate(job: Job, later_bytes: int = 0) -> Cost:
+    """Measures a few steps and works out the rest, from the first epoch on.
 
-    The weights are changed: the job is of no use afterwards.
+    Args:
+        job: its weights are changed: it is of no use afterwards. Where it
+            goes on from a checkpoint, what is left is counted.
+        later_bytes: of memory that the run will take besides.
     """
     cfg, domains = job.cfg, job.engine.domains
     source_images, target_images = 0, len(domains.target_items)
@@ -97,7 +101,10 @@ def estimate(job: Job) -> Cost:
         for splits in job.engine.test_loader.values()
     ]
     test_images = sum(map(sum, tests))
-    epochs, rounds = cfg.train.pretrain_epoch, cfg.train.rounds
+    before, within = cfg.train.pretrain_epoch, cfg.train.round_epoch
+    epochs = max(0, before - job.start_epoch)
+    left = cfg.train.max_epoch - max(job.start_epoch, before)
+    rounds = math.ceil(left / within)
     everything = np.zeros(target_images, np.int64)
     domains.target.set_labels(everything, np.ones(target_images))
     # The two share the source's loader: its length is the last one set.
@@ -109,7 +116,7 @@ def estimate(job: Job) -> Cost:
     if rounds:
         joint, adaptation = _step_seconds(job, domains.adaptation)
     pretraining *= epochs
-    adaptation *= rounds * cfg.train.round_epoch
+    adaptation *= left
     # A pass without gradient costs about a third of a step.
     per_image = (source or joint) / domains.batch_size / 3
     passes = (rounds + 2) * test_images
@@ -127,7 +134,7 @@ def estimate(job: Job) -> Cost:
     rank_bytes = RANK_BYTES[cfg.test.evaluator] * pairs
     if cfg.test.evaluator == 'chunked' and not cfg.test.visrank:
         rank_bytes = min(rank_bytes, BLOCK_BYTES)
-    held = max(clustering.memory_gb * 1e9, rank_bytes)
+    held = later_bytes + max(clustering.memory_gb * 1e9, rank_bytes)
     memory = peak_memory()
     return Cost(
         source_images,

@@ -1,6 +1,7 @@
 """From settings to results: a run from its lock to its last table."""
 
 import contextlib
+import gc
 import logging
 import os
 import tempfile
@@ -8,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from yacs.config import CfgNode as CN
 
 from torchreid_daam import distributed
+from torchreid_daam.check import add_cost
 from torchreid_daam.config.kwargs import engine_run_kwargs
 from torchreid_daam.derived import resolved
 from torchreid_daam.errors import (
@@ -23,6 +26,7 @@ from torchreid_daam.errors import (
 from torchreid_daam.job import Job, make_job
 from torchreid_daam.outcome import add_oracle, add_selection, tables
 from torchreid_daam.preflight import scan
+from torchreid_daam.randomness import restored
 from torchreid_daam.runs.environment import describe, footer
 from torchreid_daam.runs.folder import RunFolder
 from torchreid_daam.runs.lock import owned
@@ -72,8 +76,9 @@ def _adapt(
             folder.write_settings(_repeatable(job.cfg).dump())
             if cfg.model.resume and cfg.loss.name == 'daam' and training:
                 bring_along(cfg.model.resume, folder)
-            _scan(job)
             with _told(folder):
+                if training and cfg.train.preflight:
+                    _look_first(job)
                 _run(job)
             folder.write_results()
             digests = {k: v for k, v in folder.origin.items() if k != 'config'}
@@ -189,13 +194,30 @@ def _told(folder: RunFolder) -> Iterator[None]:
         raise RunFailed(message) from None
 
 
-def _scan(job: Job) -> None:
-    """A run on own images begins with a look at them."""
-    if 'target_folder' in job.lists and not job.cfg.test.evaluate:
-        report = scan(job.cfg, job.datamanager, job.lists)
-        report.write(job.folder.path)
-        print(report.text())
-        report.raise_problems()
+def _look_first(job: Job) -> None:
+    """What the images are like, and what the run will take."""
+    cfg = job.cfg
+    if cfg.loss.name != 'daam':
+        return  # torchreid's engines, whose steps are their own
+    report = scan(cfg, job.datamanager, job.lists)
+    if not report.problems:
+        # Steps move weights and draw: they are another model's.
+        with restored(), torch.random.fork_rng():
+            spare = cfg.clone()
+            spare.data.cache = 'none'
+            data = job.lists, job.datamanager
+            again = make_job(spare, data=data, labeller=_nothing)
+            add_cost(report, again, job.engine.domains.cache_bytes)
+            del again
+        gc.collect()  # its loading processes
+    report.write(job.folder.path)
+    print(report.text() + '\n')
+    report.raise_problems()
+
+
+def _nothing(*_: Any) -> Callable:
+    """In the place of a labeller that is not asked."""
+    return _nothing
 
 
 def _run(job: Job) -> None:

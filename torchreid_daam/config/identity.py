@@ -18,6 +18,7 @@ SILENT_KEYS = (
     'data.load_train_targets',
     'use_gpu',
     'model.resume',
+    'train.preflight',
     'train.print_freq',
     'train.checkpoint_minutes',
     'train.keep_last',

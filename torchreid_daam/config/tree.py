@@ -114,6 +114,7 @@ def get_default_config() -> CN:
     cfg.train.precision = 'fp32'  # of steps; or bf16, fp16
     cfg.train.fused = 'auto'  # the optimiser in one kernel; on GPUs
     cfg.train.compile = False  # the backbone, by torch.compile
+    cfg.train.preflight = True  # images and costs are looked at first
     cfg.train.checkpoint_minutes = 5.0  # between two; 0 = each epoch
     cfg.train.keep_last = 2  # checkpoints that stay
     cfg.train.on_nan = 'stop'  # or skip: leave such steps out

@@ -54,6 +54,8 @@ class ImageCache:
             )
         self.pixels = torch.empty(needed, dtype=torch.uint8)
         self.filled = torch.zeros(len(sizes), dtype=torch.uint8)
+        # Shared memory is taken at once, other when it is first written to.
+        self.bytes_to_fill = 0 if shared else needed
         if shared:
             self.pixels.share_memory_()
             self.filled.share_memory_()

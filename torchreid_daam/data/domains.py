@@ -43,6 +43,9 @@ class Domains:
         cache: ``ram`` keeps decoded images, see :class:`ImageCache`.
         source_free_from: the round from which the target alone is trained
             on; 0 = never.
+
+    Attributes:
+        cache_bytes: of memory that the cache will take and does not yet.
     """
 
     def __init__(
@@ -64,8 +67,10 @@ class Domains:
         self.test_batch_size = tests['query'].batch_size
         self.source_free_from = source_free_from
         self._read = read_image
+        self.cache_bytes = 0
         if cache == 'ram':
-            self._read = ImageCache(_paths(datamanager), self.workers > 0).read
+            held = ImageCache(_paths(datamanager), self.workers > 0)
+            self._read, self.cache_bytes = held.read, held.bytes_to_fill
         self.source: DomainLoader | None = None
         if not getattr(loader.dataset, 'stand_in', False):
             items = source_items(loader.dataset.data)

@@ -79,6 +79,7 @@ def _run(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     merge_file(cfg, str(folder / 'settings.yaml'))
     run, shift = folder / 'run', 0
     cfg.data.save_dir = str(run)
+    cfg.train.preflight = False  # nobody reads it
     if job['needs']:
         shift, cfg.train.pretrain_epoch = cfg.train.pretrain_epoch, 0
         weights = folder.parent / job['needs'] / 'run'
