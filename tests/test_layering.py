@@ -47,6 +47,7 @@ LEVELS = {
     'model': 1,
     'loading': 1,
     'data.lists': 0,
+    'data.people': 0,
     'data.folder': 1,
     'data.scan': 1,
     'data.synthetic': 1,

@@ -1,6 +1,5 @@
 """data/lists.py: people and cameras of files in folders."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 
 from layouts import crops, put
 from refusals import refused
-from torchreid_daam.data.lists import read_source, read_target, read_test
+from torchreid_daam.data.lists import read_target, read_test
 
 CAMERA = r'_c(\d)'
 
@@ -90,34 +89,3 @@ def test_numbers_too_large_for_torch(tmp_path, name):
     put(tmp_path / 'query' / name)
     text = refused(read_test, str(tmp_path))
     assert f'query/{name}: numbers up to {2**63 - 1}' in text
-
-
-def test_source_folder(tmp_path, caplog):
-    for name in ('anna/1_c1.jpg', 'anna/x/2_c2.jpg', 'bob/3_c1.jpg', '4.jpg'):
-        put(tmp_path / name)
-    lists = read_source(str(tmp_path), CAMERA)
-    found = {Path(p).name: (pid, cam) for p, pid, cam in lists.train}
-    assert found == {
-        '1_c1.jpg': (0, 0),
-        '2_c2.jpg': (0, 1),
-        '3_c1.jpg': (1, 0),
-    }
-    assert '1 images lie in no subfolder' in caplog.text
-    assert 'does not match' not in caplog.text
-    shutil.rmtree(tmp_path / 'bob')
-    assert '1 identities' in refused(read_source, str(tmp_path))
-
-
-def test_a_camera_pattern_that_does_not_fit_the_source(tmp_path, caplog):
-    for name in ('anna/1_c1.jpg', 'bob/2.jpg', 'bob/3_c2.jpg'):
-        put(tmp_path / name)
-    lists = read_source(str(tmp_path), CAMERA)
-    assert lists.cameras == ['1', '2', 'unknown']
-    assert [camera for *_, camera in lists.train] == [0, 2, 1]
-    assert 'does not match 1 of 3 images of data.source_folder' in caplog.text
-    # Nothing but a warning, where it would stop a target.
-    # Without one all are of one camera, which is called as the folder.
-    assert read_source(str(tmp_path)).cameras == [tmp_path.name]
-    lists = read_source(str(tmp_path), r'kamera(\d)')
-    assert lists.cameras == ['unknown']
-    assert 'does not match 3 of 3 images of data.source_folder' in caplog.text

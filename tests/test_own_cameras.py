@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from layouts import picture
-from torchreid_daam import use
+from torchreid_daam import load_model, use
 from torchreid_daam.cli import main
 from torchreid_daam.use import read_threshold
 
@@ -137,7 +137,11 @@ def test_the_search(done):
 def test_a_verdict_by_a_weak_threshold_says_so(done, monkeypatch, caplog):
     folder, _ = done
     monkeypatch.chdir(folder)
-    assert read_threshold('log/own') is not None
+    threshold, warnings = read_threshold('log/own')
+    assert threshold is not None
+    found = json.loads((folder / 'matches' / 'matches.json').read_text())
+    assert found['warnings'] == warnings
+    assert any('people are too few' in line for line in warnings)
     assert 'people are too few for an interval' in caplog.text
 
 
@@ -295,3 +299,42 @@ def test_people_of_the_source_that_were_not_trained_on(
     assert found['basis'] == 'source' and found['target'] is None
     assert found['source']['people'] == 6
     assert found['source']['false_accepts'] == pytest.approx(0.1, abs=0.02)
+
+
+def test_people_of_a_folder_who_were_kept_back(tmp_path, monkeypatch, caplog):
+    """From the run that keeps them from training to its threshold."""
+    for number in range(8):
+        for camera in (1, 2):
+            for shot in range(3):
+                name = f'people/p{number}/c{camera}_{shot}.png'
+                path = tmp_path / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture(number, camera, shot).save(path)
+                crop = tmp_path / 'crops' / f'c{camera}_{number}{shot}.png'
+                crop.parent.mkdir(exist_ok=True)
+                picture(number + 30, camera, shot).save(crop)
+    monkeypatch.chdir(tmp_path)
+    folders = ['--target-folder', 'crops', '--source-folder', 'people']
+    keys = {**SMALL, 'data.camera_pattern': r'c(\d)_', 'data.save_dir': 'run'}
+    keys |= {'data.source_holdout': 0.4, 'pseudo_labels.num_clusters': 8}
+    small = [str(word) for pair in keys.items() for word in pair]
+    assert main(['adapt', *folders, *small]) == 0
+    images = json.loads((tmp_path / 'run/held_people.json').read_text())
+    kept = {re.search(r'p\d', i['path'])[0] for i in images['images']}
+    assert len(kept) == 3 and len(images['images']) == 18
+    model = load_model('run')
+    assert model.classifier_s.out_features == 5
+    command = ['calibrate', '--model', 'run', '--far', '0.1']
+    assert main(command) == 0
+    path = tmp_path / 'run/checkpoints/calibration.json'
+    found = json.loads(path.read_text())
+    assert found['basis'] == 'target'
+    assert found['source']['people'] == 3
+    # Another who is added later does not change who was kept back.
+    shutil.copytree('people/p0', 'people/a0')
+    shutil.rmtree(f'people/{min(kept)}')
+    assert main(command) == 0
+    assert '6 of the 18 images that were kept' in caplog.text
+    assert json.loads(path.read_text())['source']['people'] == 2
+    (tmp_path / 'run/held_people.json').write_text('{"images": [3]}')
+    assert main(command) == 2

@@ -77,6 +77,23 @@ def test_style_copies_of_a_folder_source(tmp_path):
     ]
 
 
+def test_style_copies_inside_a_named_target(tmp_path):
+    cfg = tiny_config(tmp_path)
+    cfg.data.load_train_targets = True
+    manager = build_datamanager(cfg)
+    for entries in (
+        manager.train_loader_t.dataset.data,
+        manager.test_dataset['synthetic_target']['query'],
+    ):
+        number = Path(manager.train_loader.dataset.data[0][0]).name[:4]
+        style = tmp_path / f'style{len(entries)}' / number
+        style.mkdir(parents=True)
+        (style / 'x.png').symlink_to(entries[0][0])
+        cfg.data.style_folder = str(style.parent)
+        text = refused(build_datamanager, cfg)
+        assert '1 of its 1 images are images of the target too' in text
+
+
 # Runs
 
 
@@ -252,7 +269,7 @@ def test_too_few_or_equal_images(tmp_path):
     assert 'target_folder has 1 training images' in refused(prepare, cfg)
     for number in range(1, 12):
         put(folder / f'{number}.png')
-    cfg.pseudo_labels.num_clusters = 3
+    cfg.pseudo_labels.num_clusters, cfg.train.preflight = 3, True
     assert 'all images are copies of one' in refused(adapt, cfg)
     assert not (cfg.save_dir / 'checkpoints').exists()
 

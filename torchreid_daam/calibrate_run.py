@@ -20,6 +20,7 @@ from torchreid_daam.evaluation.calibration import (
 from torchreid_daam.randomness import key_generator
 from torchreid_daam.runs.calibration import write_calibration
 from torchreid_daam.runs.checkpoint import checkpoint_file
+from torchreid_daam.runs.held import read_held
 from torchreid_daam.use import Opened, open_model, settings_file
 
 logger = logging.getLogger('torchreid_daam')
@@ -49,7 +50,7 @@ def calibrate(cfg: CN, model: str, rate: float) -> dict[str, Any]:
     opened = open_model(cfg, model)
     images = {
         'target': _target_images(cfg, model, opened),
-        'source': _source_images(cfg, opened),
+        'source': _source_images(cfg, model, opened),
     }
     parts = {
         name: found and _calibrated(*found, rate, name)
@@ -125,41 +126,68 @@ def _target_images(cfg: CN, model: str, opened: Opened) -> _Images | None:
     return vectors[sure], label[sure], camera[sure]
 
 
-def _source_images(cfg: CN, opened: Opened) -> _Images | None:
-    """From the source's query and gallery, whose people aren't trained on."""
-    if cfg.data.combineall:
-        return None  # they were
+def _source_images(cfg: CN, model: str, opened: Opened) -> _Images | None:
+    """Of people of the source who were not trained on."""
     vectors, pids, cameras = [], [], []
-    pair = cfg.data.synthetic
     for number, name in enumerate(cfg.data.sources):
         if name == 'source_folder':
-            continue  # all of its people are trained on
-        if not _is_there(cfg, name):
-            # torchreid would start to download it.
-            logger.warning(
-                'data.sources=%s: not below data.root=%s; calibrated '
-                'without it',
-                name,
-                cfg.data.root,
-            )
+            entries = _held(cfg, model)
+        else:
+            entries = _tested(cfg, name)
+        if not entries:
             continue
-        with synthetic.selected(pair.pair, pair.seed):
-            dataset = torchreid.data.datasets.init_image_dataset(
-                name, root=cfg.data.root, mode='query', verbose=False
-            )
-        entries = {
-            entry[0]: entry
-            for entry in dataset.query + dataset.gallery
-            if entry[1] > 0  # no junk, no distractors
-        }
         found, paths = opened.vectors(sorted(entries))
         vectors.append(found)
         # People and cameras of two data sets are different ones.
-        pids += [entries[path][1] + number * 10**6 for path in paths]
-        cameras += [entries[path][2] + number * 10**3 for path in paths]
+        pids += [entries[path][0] + number * 10**6 for path in paths]
+        cameras += [entries[path][1] + number * 10**3 for path in paths]
     if not vectors:
         return None
     return np.concatenate(vectors), np.array(pids), np.array(cameras)
+
+
+# Person and camera by path.
+_People = dict[str, tuple[int, int]]
+
+
+def _held(cfg: CN, model: str) -> _People:
+    """Of a source folder, those whom the run kept from training."""
+    root = os.path.abspath(os.path.expanduser(cfg.data.root))
+    people = read_held(settings_file(model).parent, root)
+    there = {p: rest for p, *rest in people if os.path.isfile(p)}
+    if len(there) < len(people):
+        logger.warning(
+            'data.source_folder=%s: %d of the %d images that were kept from '
+            'training are gone; calibrated without them',
+            cfg.data.source_folder,
+            len(people) - len(there),
+            len(people),
+        )
+    return there
+
+
+def _tested(cfg: CN, name: str) -> _People:
+    """Query and gallery of a named source."""
+    if cfg.data.combineall:
+        return {}  # they were trained on
+    if not _is_there(cfg, name):
+        # torchreid would start to download it.
+        logger.warning(
+            'data.sources=%s: not below data.root=%s; calibrated without it',
+            name,
+            cfg.data.root,
+        )
+        return {}
+    pair = cfg.data.synthetic
+    with synthetic.selected(pair.pair, pair.seed):
+        dataset = torchreid.data.datasets.init_image_dataset(
+            name, root=cfg.data.root, mode='query', verbose=False
+        )
+    return {
+        entry[0]: entry[1:3]
+        for entry in dataset.query + dataset.gallery
+        if entry[1] > 0  # no junk, no distractors
+    }
 
 
 def _is_there(cfg: CN, name: str) -> bool:

@@ -1,7 +1,7 @@
 """torchreid's data manager for a run, folders of own images included."""
 
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import torchreid
@@ -15,13 +15,14 @@ from torchreid_daam.config.kwargs import (
     target_folder_kwargs,
 )
 from torchreid_daam.data import synthetic
+from torchreid_daam.data.domains import scored_tests
 from torchreid_daam.data.folder import chosen
 from torchreid_daam.data.lists import (
     Lists,
-    read_source,
     read_target,
     without_source,
 )
+from torchreid_daam.data.people import read_source
 from torchreid_daam.data.style import style_items
 from torchreid_daam.data.tree import shown
 from torchreid_daam.errors import InputError
@@ -48,7 +49,9 @@ def read_folders(cfg: CN) -> dict[str, Lists]:
     lists = {}
     if 'source_folder' in cfg.data.sources + cfg.data.targets:
         lists['source_folder'] = read_source(
-            cfg.data.source_folder, cfg.data.camera_pattern
+            cfg.data.source_folder,
+            cfg.data.camera_pattern,
+            cfg.data.source_holdout,
         )
     if 'target_folder' in cfg.data.targets:
         lists['target_folder'] = read_target(**target_folder_kwargs(cfg))
@@ -99,8 +102,8 @@ def build_datamanager(
         if cfg.data.sources == ['source_folder']:
             by_folder = cfg.data.source_folder
         copies = style_items(cfg.data.style_folder, source, by_folder)
-    if 'target_folder' in lists and cfg.data.sources:
-        _check_apart(cfg, source, copies, lists['target_folder'])
+    if cfg.data.sources:
+        _check_apart(cfg, source, copies, datamanager)
     source += copies
     return datamanager
 
@@ -131,20 +134,27 @@ def _set_augmentation(cfg: CN, datamanager: Any) -> None:
 
 
 def _check_apart(
-    cfg: CN, source: Sequence[tuple], copies: Sequence[tuple], target: Lists
+    cfg: CN, source: Sequence[tuple], copies: Sequence[tuple], datamanager: Any
 ) -> None:
     """Images of the target would be trained on with labels of the source.
 
-    Those of the labelled part too, and then be scored.
+    Those of the labelled part too, and then be scored. Named data sets are
+    other files by themselves, but a folder may be anywhere.
     """
-    tested = [] if target.unlabelled else target.query + target.gallery
-    known, test, train = map(_real, (source, tested, target.train))
-    own = 'training images of the source'
-    folder = cfg.data.target_test_folder
-    _refuse_shared('data.target_folder', train, known, own)
-    _refuse_shared(
-        f'data.target_test_folder={shown(folder)}', test, known, own
+    test = _real(
+        entry
+        for splits in scored_tests(datamanager).values()
+        for data in splits.values()
+        for entry in data
     )
+    train = {}
+    if datamanager.train_loader_t is not None:
+        train = _real(datamanager.train_loader_t.dataset.data)
+    if cfg.data.target_folder:
+        known, own = _real(source), 'training images of the source'
+        _refuse_shared('data.target_folder', train, known, own)
+        part = f'data.target_test_folder={shown(cfg.data.target_test_folder)}'
+        _refuse_shared(part, test, known, own)
     _refuse_shared(
         f'data.style_folder={shown(cfg.data.style_folder)}',
         _real(copies),
@@ -153,7 +163,7 @@ def _check_apart(
     )
 
 
-def _real(entries: Sequence[tuple]) -> dict[str, str]:
+def _real(entries: Iterable[tuple]) -> dict[str, str]:
     """The path that an image is known by, by its path without links."""
     return {os.path.realpath(entry[0]): entry[0] for entry in entries}
 

@@ -29,6 +29,7 @@ from torchreid_daam.preflight import scan
 from torchreid_daam.randomness import restored
 from torchreid_daam.runs.environment import describe, footer
 from torchreid_daam.runs.folder import RunFolder
+from torchreid_daam.runs.held import write_held
 from torchreid_daam.runs.lock import owned
 from torchreid_daam.runs.moving import bring_along
 from torchreid_daam.runs.resume import newest_files
@@ -74,6 +75,7 @@ def _adapt(
         else:
             folder.begin()
             folder.write_settings(_repeatable(job.cfg).dump())
+            write_held(folder.path, folder.data_root, job.held)
             if cfg.model.resume and cfg.loss.name == 'daam' and training:
                 bring_along(cfg.model.resume, folder)
             with _told(folder):

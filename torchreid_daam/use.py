@@ -137,18 +137,23 @@ def search_files(
     opened = open_model(cfg, model)
     q, q_paths = opened.vectors(queries)
     g, g_paths = opened.vectors(galleries)
-    threshold = read_threshold(model)
+    threshold, warnings = read_threshold(model)
     found = searching.search(q, g, q_paths, g_paths, top, threshold)
     text = searching.table(q_paths, found)
-    content = searching.as_json(q_paths, found, threshold)
+    content = searching.as_json(q_paths, found, threshold, warnings)
     write_json(files[0], content)
     write_text(files[1], text + '\n')
     searching.contact_sheet(files[2], q_paths, found)
     return text
 
 
-def read_threshold(model: str) -> float | None:
-    """The calibrated threshold of a model; None if there is none."""
+def read_threshold(model: str) -> tuple[float | None, list[str]]:
+    """The calibrated threshold of a model, and what is weak about it.
+
+    Returns:
+        None where there is none; and a sentence for each weakness, which is
+        logged too.
+    """
     checkpoint = checkpoint_file(model)
     found = read_calibration(checkpoint)
     if found is None:
@@ -157,10 +162,11 @@ def read_threshold(model: str) -> float | None:
             CALIBRATION,
             checkpoint,
         )
-        return None
-    for warning in weaknesses(found):
+        return None, []
+    warnings = weaknesses(found)
+    for warning in warnings:
         logger.warning('%s: %s', CALIBRATION, warning)
-    return float(found['threshold'])
+    return float(found['threshold']), warnings
 
 
 def _check_out(out: str, *files: Path) -> None:

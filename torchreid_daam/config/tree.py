@@ -40,6 +40,7 @@ def get_default_config() -> CN:
     cfg.data.camera_pattern = ''  # finds the camera in a file's name
     cfg.data.tracklet_pattern = ''  # finds the tracklet in a file's name
     cfg.data.source_folder = ''  # one subfolder per identity
+    cfg.data.source_holdout = 0.1  # share of its people kept for calibrate
     cfg.data.style_folder = ''  # style-transferred copies of the source
     cfg.data.workers = 4  # loading processes
     cfg.data.cache = 'none'  # or ram: keep decoded images (daam only)

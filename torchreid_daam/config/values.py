@@ -128,6 +128,7 @@ HIGHEST: dict[str, int] = {
 }
 # Shares: 0 is allowed, 1 is not.
 SHARES = (
+    'data.source_holdout',
     'train.ema_decay',
     'loss.daam.label_smoothing',
     'sgd.momentum',

@@ -4,7 +4,6 @@ Without torchreid; :mod:`torchreid_daam.data.folder` makes its data sets of
 them.
 """
 
-import logging
 import os
 import re
 from collections.abc import Sequence
@@ -17,10 +16,10 @@ from torchreid_daam.data.tree import (
     numbered,
     parts,
     shown,
+    tell_missing,
 )
 from torchreid_daam.errors import InputError
 
-logger = logging.getLogger('torchreid_daam')
 QUERY, GALLERY = 'query', 'bounding_box_test'
 # Identity and camera of a file name in Market-1501's form; -1 is junk.
 MARKET_NAME = re.compile(r'(-1|\d+)_c(\d+)')
@@ -40,6 +39,7 @@ class Lists(NamedTuple):
             some, and nothing may be scored on them.
         cameras: names of the training cameras, by number.
         tracklets: number of the tracklet by path; empty without a pattern.
+        held: of people of a source who are kept from training.
     """
 
     train: list[Entry]
@@ -48,6 +48,7 @@ class Lists(NamedTuple):
     unlabelled: bool
     cameras: list[str]
     tracklets: dict[str, int]
+    held: Sequence[Entry] = ()
 
 
 def read_target(
@@ -134,7 +135,7 @@ def _matched(
             f'data.{what}_pattern={pattern}: matches none of '
             f'{len(images)} images, such as {shown(images[0].relative)}'
         )
-    _tell_missing(
+    tell_missing(
         images,
         texts,
         f'data.{what}_pattern={pattern}',
@@ -144,26 +145,6 @@ def _matched(
         else 'each of them is a tracklet of its own',
     )
     return texts
-
-
-def _tell_missing(
-    images: Sequence[Found],
-    texts: Sequence[str | None],
-    setting: str,
-    kind: str,
-    effect: str,
-) -> None:
-    missing = [i for i, t in zip(images, texts, strict=True) if t is None]
-    if missing:
-        logger.warning(
-            '%s: does not match %d of %d %s, such as %s; %s',
-            setting,
-            len(missing),
-            len(images),
-            kind,
-            shown(missing[0].relative),
-            effect,
-        )
 
 
 def read_test(folder: str) -> tuple[list[Entry], list[Entry], set[str]]:
@@ -211,56 +192,6 @@ def read_test(folder: str) -> tuple[list[Entry], list[Entry], set[str]]:
             f'identity and another camera in {GALLERY}'
         )
     return query, gallery, tested
-
-
-def read_source(folder: str, camera_pattern: str = '') -> Lists:
-    """Lists of a folder source, one subfolder per identity.
-
-    Args:
-        folder: the tree; images directly in it have no identity and are
-            left out.
-        camera_pattern: as in :func:`read_target`. It is made for the
-            target's names: images in which it finds nothing are one more
-            camera, the last, with a warning; all of them may be. Without a
-            pattern all are of camera 0.
-
-    Raises:
-        InputError: if there are fewer than two identities.
-    """
-    key = 'data.source_folder'
-    images = find_images([folder], key)
-    inside = [image for image in images if '/' in image.relative]
-    if len(inside) < len(images):
-        logger.warning(
-            '%s=%s: %d images lie in no subfolder and are left out',
-            key,
-            shown(folder),
-            len(images) - len(inside),
-        )
-    people, names = numbered([i.relative.partition('/')[0] for i in inside])
-    if len(names) < 2:
-        raise InputError(
-            f'{key}={shown(folder)}: {len(names)} identities; one subfolder '
-            'for each of at least 2 expected'
-        )
-    name = os.path.basename(os.path.abspath(folder)) or '-'
-    cameras, camera_names = [0] * len(inside), [name]
-    if camera_pattern:
-        pattern_key = 'data.camera_pattern'
-        texts = parts(inside, [folder], camera_pattern, pattern_key)
-        _tell_missing(
-            inside,
-            texts,
-            f'{pattern_key}={camera_pattern}',
-            f'images of {key}',
-            'they count as one camera of their own',
-        )
-        cameras, camera_names = numbered(texts)
-    train = [
-        (image.path, person, camera)
-        for image, person, camera in zip(inside, people, cameras, strict=True)
-    ]
-    return Lists(train, train[:1], train[:1], True, camera_names, {})
 
 
 def without_source(target: Lists) -> Lists:

@@ -187,6 +187,35 @@ def _found(expression: re.Pattern, relative: str, whole: str) -> str | None:
     return match.group()
 
 
+def tell_missing(
+    images: Sequence[Found],
+    texts: Sequence[str | None],
+    setting: str,
+    kind: str,
+    effect: str,
+) -> None:
+    """Warns of images in whose names a pattern found nothing.
+
+    Args:
+        images: that were searched.
+        texts: what was found, by :func:`parts`.
+        setting: the key and its value.
+        kind: of images.
+        effect: what happens with them.
+    """
+    missing = [i for i, t in zip(images, texts, strict=True) if t is None]
+    if missing:
+        logger.warning(
+            '%s: does not match %d of %d %s, such as %s; %s',
+            setting,
+            len(missing),
+            len(images),
+            kind,
+            shown(missing[0].relative),
+            effect,
+        )
+
+
 def first_folders(
     images: Sequence[Found], folders: Sequence[str]
 ) -> list[str]:

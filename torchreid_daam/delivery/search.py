@@ -96,12 +96,14 @@ def as_json(
     query_paths: Sequence[str],
     found: Sequence[Sequence[Match]],
     threshold: float | None,
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The matches as plain values."""
+    """The matches as plain values, with what is weak about the threshold."""
     return {
         'format': 1,
         'metric': 'cosine',
         'threshold': threshold,
+        'warnings': list(warnings),
         'queries': [
             {'path': path, 'matches': [match._asdict() for match in matches]}
             for path, matches in zip(query_paths, found, strict=True)
