@@ -1,0 +1,68 @@
+"""Labels from features that do not tell cameras apart."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from torchreid_daam.pseudo_labels import PseudoLabels, unit_rows
+
+
+def camera_centred(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
+    """Features (N, D) whose mean is the same for each camera's images.
+
+    A camera's own light and background move all of its images in one
+    direction. That direction's mean is taken away, and the mean of all
+    images put in its place. Song et al., "Exploring the Camera Bias of
+    Person Re-identification", ICLR 2025, divide by the deviation too.
+
+    It assumes that cameras see people alike: where each has its own crowd,
+    a part of what tells the crowds apart is lost.
+
+    Args:
+        features: (N, D).
+        cameras: (N,) their numbers.
+    """
+    _, members, counts = np.unique(
+        cameras, return_inverse=True, return_counts=True
+    )
+    means = np.zeros((len(counts), features.shape[1]), features.dtype)
+    np.add.at(means, members, features)
+    means /= counts[:, None].astype(features.dtype)
+    return features - means[members] + features.mean(axis=0)
+
+
+class CameraCentredLabeller:
+    """A labeller that is given camera-centred features.
+
+    With one camera, or none that are known, it gets what there is. Config
+    key ``pseudo_labels.center_cameras``.
+
+    Args:
+        labeller: gives the labels.
+        normalize: whether features are scaled to length 1 before.
+    """
+
+    def __init__(
+        self, labeller: Callable[..., PseudoLabels], normalize: bool = True
+    ) -> None:
+        self.labeller = labeller
+        self.normalize = normalize
+
+    def __call__(
+        self,
+        features: np.ndarray,
+        cameras: np.ndarray | None,
+        previous: PseudoLabels | None,
+        generator: np.random.Generator,
+    ) -> PseudoLabels:
+        """Labels (N,) of images whose features are (N, D)."""
+        if cameras is not None and len(np.unique(cameras)) > 1:
+            if self.normalize:
+                features = unit_rows(features)
+            features = camera_centred(features, cameras)
+        return self.labeller(features, cameras, previous, generator)
+
+    def figures(self) -> dict[str, Any]:
+        """What the labeller inside has to tell of its last call."""
+        return getattr(self.labeller, 'figures', dict)()
