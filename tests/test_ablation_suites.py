@@ -103,6 +103,8 @@ ROUNDS_ONLY = {
     'pseudo_labels.normalize': False,
     'pseudo_labels.head_init': 'centers',
     'pseudo_labels.num_clusters': 3,
+    'pseudo_labels.cluster_search': 'silhouette',
+    'pseudo_labels.center_cameras': True,
     'pseudo_labels.eps': 0.5,
     'pseudo_labels.min_samples': 2,
     'pseudo_labels.k1': 9,
@@ -279,7 +281,7 @@ def test_augmentation_of_rounds_shares_the_pretraining(base):
     # Without a DSP branch there is another network.
     assert pretraining_of(base, rows['plus']) != plain
     same = pretraining_of(base, rows['plus'])
-    for key in ('plus_erase', 'less_jitter', 'plus_ema', 'plus_long'):
+    for key in ('plus_erase', 'less_jitter', 'less_teacher', 'plus_long'):
         assert pretraining_of(base, rows[key]) == same, key
     assert pretraining_of(base, rows['plus_jitter_before']) != same
 

@@ -49,6 +49,8 @@ ROUND_KEYS = (
     'pseudo_labels.normalize',
     'pseudo_labels.head_init',
     'pseudo_labels.num_clusters',
+    'pseudo_labels.cluster_search',
+    'pseudo_labels.center_cameras',
     'pseudo_labels.eps',
     'pseudo_labels.min_samples',
     'pseudo_labels.k1',

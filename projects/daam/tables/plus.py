@@ -51,16 +51,20 @@ INGREDIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
             'data.color_jitter',
         ),
     ),
+    'cameras': (
+        'camera-centred features',
+        ('pseudo_labels.center_cameras',),
+    ),
+    'teacher': (
+        'averaged weights, soft targets',
+        ('train.ema_decay', 'loss.daam.weight_soft'),
+    ),
     'no_dsp': ('no DSP branch', ('model.daam.dsp_branch',)),
 }
 _CROPS = ['random_flip', 'random_crop']
 _BALANCED = {
     'sampler.train_sampler_t': 'PseudoIdentitySampler',
     'sampler.num_instances': 4,
-}
-_SOFT_TRIPLET = {
-    'loss.daam.weight_triplet': 1.0,
-    'loss.daam.triplet_margin': 0.0,
 }
 _EMA = {'train.ema_decay': 0.98}
 # What may go on top of it.
@@ -74,28 +78,11 @@ FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
         {'data.transforms': [*_CROPS, 'color_jitter', 'random_erase']},
     ),
     'pk': ('balanced batches', _BALANCED),
-    'ema': ('averaged weights', _EMA),
-    'soft': (
-        'averaged weights, soft targets',
-        {**_EMA, 'loss.daam.weight_soft': 0.5},
-    ),
-    'triplet': ('balanced batches, triplets', {**_BALANCED, **_SOFT_TRIPLET}),
-    'smooth': ('label smoothing', {'loss.daam.label_smoothing': 0.1}),
-    'agreement': (
-        'weights by agreement',
-        {'pseudo_labels.sample_weights': 'agreement'},
-    ),
-    'assign': ('soft assignments', {'loss.daam.weight_assign': 1.0}),
-    'free': ('no source in later rounds', {'train.source_free_from': 3}),
-    'own': (
-        'outliers as clusters of their own',
-        {'pseudo_labels.outliers': 'own'},
-    ),
-    'pre_relu': ('f_sh before its ReLU', {'test.feature': 'pre_relu'}),
-    'pooled': ('the pooled map', {'test.feature': 'pooled'}),
+    'no_soft': ('no soft targets', {'loss.daam.weight_soft': 0.0}),
     'no_ds': ('no L_DS', {'loss.daam.domain_loss': 'none'}),
-    'no_attention': ('no attention', {'model.daam.attention': 'none'}),
 }
+# All of the recipe, and nothing that is the paper's.
+NO_DAAM = {'model.daam.attention': 'none', 'loss.daam.domain_loss': 'none'}
 PAIR_NAMES = (
     *('hard', 'easy', 'swapped', 'few'),
     *('unequal', 'one-camera', 'no-cameras'),
@@ -155,6 +142,12 @@ def peers() -> list[Row]:
     ]
 
 
+def without_daam() -> Row:
+    """The recipe without attention and domain similarity loss."""
+    settings = {**plus_settings(), **NO_DAAM}
+    return _on_plus('plus_no_daam', 'plus + no attention, no L_DS', settings)
+
+
 def limits(rounds: int, prefix: str = PLUS) -> list[Row]:
     """What true labels give with the same network and augmentation.
 
@@ -206,6 +199,7 @@ def plus_suite(seeds: tuple[int, ...], rounds: int) -> Suite:
         ADABN._replace(reference=FULL),
         FULL_ROW,
         plus_row(),
+        without_daam(),
         *rival,
         *limits(rounds),
         *long_rows(rounds),
@@ -220,7 +214,7 @@ def plus_suite(seeds: tuple[int, ...], rounds: int) -> Suite:
         both = {**plus, **more}
         rows.append(_on_plus(f'plus_{key}', f'plus + {title}', both))
     claims = [Claim(PLUS, FULL, least=8.0)]
-    claims += [Claim(PLUS, row.key) for row in rival]
+    claims += [Claim(PLUS, row.key) for row in (without_daam(), *rival)]
     claims += _shares()
     return Suite(PLUS, 'The modern recipe', rows, claims, seeds, NOTE)
 
@@ -250,6 +244,7 @@ def pairs_suite(seeds: tuple[int, ...], rounds: int) -> Suite:
         DIRECT._replace(reference=FULL),
         FULL_ROW,
         plus_row(),
+        without_daam(),
         *peers(),
         *limits(rounds),
         *long_rows(rounds),
@@ -271,6 +266,7 @@ def pairs_suite(seeds: tuple[int, ...], rounds: int) -> Suite:
         ]
     over = {'over': PAIR_NAMES}
     claims.append(Claim(PLUS, FULL, least=12.0, **over))
-    claims += [Claim(PLUS, row.key, **over) for row in peers()]
+    rivals = (without_daam(), *peers())
+    claims += [Claim(PLUS, row.key, **over) for row in rivals]
     claims += _shares(**over)
     return Suite('pairs', 'Other pairs', rows, claims, seeds, NOTE)
