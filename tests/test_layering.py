@@ -27,6 +27,7 @@ LEVELS = {
     'randomness': 0,
     'errors': 0,
     'findings': 0,
+    'first_look': 4,
     'data': 0,
     'data.paired': 0,
     'data.cache': 0,
@@ -102,7 +103,7 @@ FORBIDDEN = {
     'labelling': ('model', 'loading', 'recipe'),
     'step': ('recipe',),
 }
-MAY_PRINT = ('run', 'cli', 'commands', 'plan')
+MAY_PRINT = ('run', 'first_look', 'cli', 'commands', 'plan')
 PRIVATE_NAMES = ('__model_factory', '__image_datasets', '__video_datasets')
 
 

@@ -303,9 +303,9 @@ def test_people_of_the_source_that_were_not_trained_on(
 
 def test_people_of_a_folder_who_were_kept_back(tmp_path, monkeypatch, caplog):
     """From the run that keeps them from training to its threshold."""
-    for number in range(8):
+    for number in range(25):
         for camera in (1, 2):
-            for shot in range(3):
+            for shot in range(2):
                 name = f'people/p{number}/c{camera}_{shot}.png'
                 path = tmp_path / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -320,21 +320,42 @@ def test_people_of_a_folder_who_were_kept_back(tmp_path, monkeypatch, caplog):
     small = [str(word) for pair in keys.items() for word in pair]
     assert main(['adapt', *folders, *small]) == 0
     images = json.loads((tmp_path / 'run/held_people.json').read_text())
-    kept = {re.search(r'p\d', i['path'])[0] for i in images['images']}
-    assert len(kept) == 3 and len(images['images']) == 18
+    kept = {re.search(r'p\d+', i['path'])[0] for i in images['images']}
+    assert len(kept) == 10 and len(images['images']) == 40
     model = load_model('run')
-    assert model.classifier_s.out_features == 5
+    assert model.classifier_s.out_features == 15
     command = ['calibrate', '--model', 'run', '--far', '0.1']
     assert main(command) == 0
     path = tmp_path / 'run/checkpoints/calibration.json'
     found = json.loads(path.read_text())
     assert found['basis'] == 'target'
-    assert found['source']['people'] == 3
-    # Another who is added later does not change who was kept back.
-    shutil.copytree('people/p0', 'people/a0')
+    assert found['source']['people'] == 10
+    assert found['source']['warnings'] == []
+    # A test in the folder leaves the list alone.
+    test = ['test.evaluate', 'True', 'model.load_weights', 'run']
+    before = (tmp_path / 'run/held_people.json').read_bytes()
+    named = ['-s', 'synthetic_source', '-t', 'synthetic_target']
+    named += ['--root', str(tmp_path / 'data'), 'data.synthetic.pair', 'tiny']
+    small[small.index('data.camera_pattern') + 1] = ''
+    assert main(['adapt', *named[:6], *small, *named[6:], *test]) == 0
+    assert (tmp_path / 'run/held_people.json').read_bytes() == before
     shutil.rmtree(f'people/{min(kept)}')
     assert main(command) == 0
-    assert '6 of the 18 images that were kept' in caplog.text
-    assert json.loads(path.read_text())['source']['people'] == 2
+    assert '4 of the 40 images that were kept' in caplog.text
+    found = json.loads(path.read_text())
+    assert found['source']['people'] == 9
+    # Weights of a run that knows them.
+    text = (tmp_path / 'run/config.yaml').read_text()
+    assert text.count("load_weights: ''") == 1
+    other = tmp_path / 'other/checkpoints/selected.pth'
+    text = text.replace("load_weights: ''", f'load_weights: {other}')
+    (tmp_path / 'run/config.yaml').write_text(text)
+    assert main(command) == 0
+    found = json.loads(path.read_text())
+    assert any('other weights' in w for w in found['source']['warnings'])
+    shutil.copytree('run', 'other')
+    assert main(command) == 0
+    found = json.loads(path.read_text())
+    assert not any('other weights' in w for w in found['source']['warnings'])
     (tmp_path / 'run/held_people.json').write_text('{"images": [3]}')
     assert main(command) == 2

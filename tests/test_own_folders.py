@@ -77,6 +77,44 @@ def test_style_copies_of_a_folder_source(tmp_path):
     ]
 
 
+def test_style_copies_of_people_who_are_kept_back(tmp_path, caplog):
+    """Their files begin with a number, which may be another's folder."""
+    caplog.set_level('INFO')
+    for number in range(1, 41):
+        for camera in (1, 2):
+            for folder in ('people', 'style'):
+                put(
+                    tmp_path / folder / f'{number}' / f'{camera}_c{camera}.png'
+                )
+    cfg = tiny_config(tmp_path)
+    cfg.data.sources, cfg.data.load_train_targets = ['source_folder'], True
+    cfg.data.source_folder = str(tmp_path / 'people')
+    cfg.data.style_folder = str(tmp_path / 'style')
+    cfg.data.camera_pattern, cfg.data.source_holdout = CAMERA, 0.3
+    entries = build_datamanager(cfg).train_loader.dataset.data
+    people = {}
+    for path, pid, *_ in entries:
+        people.setdefault(Path(path).parent.name, set()).add(pid)
+    assert len(people) == 28 and len(entries) == 28 * 4
+    assert all(len(pids) == 1 for pids in people.values())
+    assert '24 images are of people who are kept from training' in caplog.text
+
+
+def test_a_target_inside_a_source_that_keeps_people_back(tmp_path):
+    for number in range(40):
+        for camera in (1, 2):
+            put(tmp_path / 'people' / f'{number}' / f'{camera}_c{camera}.png')
+    cfg = tiny_config(tmp_path)
+    cfg.data.sources = ['source_folder']
+    cfg.data.source_folder = str(tmp_path / 'people')
+    cfg.data.camera_pattern, cfg.data.source_holdout = CAMERA, 0.3
+    cfg.data.targets, cfg.data.load_train_targets = ['target_folder'], True
+    for number in range(8):
+        cfg.data.target_folder = [str(tmp_path / 'people' / f'{number}')]
+        text = refused(build_datamanager, cfg)
+        assert '2 of its 2 images are images of the source too' in text
+
+
 def test_style_copies_inside_a_named_target(tmp_path):
     cfg = tiny_config(tmp_path)
     cfg.data.load_train_targets = True
@@ -220,7 +258,7 @@ def test_a_folder_inside_the_sources(tmp_path):
     cfg.data.target_folder = [str(tmp_path / 'all' / '2')]
     cfg.train.batch_size = 2
     text = refused(prepare, cfg)
-    assert '3 of its 3 images are training images of the source' in text
+    assert '3 of its 3 images are images of the source' in text
 
 
 def test_a_labelled_part_inside_the_sources(tmp_path):
@@ -239,7 +277,7 @@ def test_a_labelled_part_inside_the_sources(tmp_path):
     cfg.data.target_test_folder = str(tmp_path / 'test')
     text = refused(prepare, cfg)
     assert text.startswith(f'data.target_test_folder={tmp_path / "test"}: ')
-    assert '16 of its 16 images are training images of the source' in text
+    assert '16 of its 16 images are images of the source' in text
 
 
 @pytest.mark.parametrize('part', ['crops', 'test'])

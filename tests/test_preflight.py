@@ -1,6 +1,7 @@
 """The check command: what it finds, says and refuses."""
 
 import json
+import multiprocessing
 import shutil
 
 import numpy as np
@@ -10,10 +11,11 @@ from PIL import Image
 
 from layouts import picture
 from tiny import tiny_config
-from torchreid_daam import adapt
+from torchreid_daam import ImageDAAMEngine, adapt, first_look
 from torchreid_daam.check import check
 from torchreid_daam.cli import command_main
 from torchreid_daam.errors import InputError
+from torchreid_daam.job import prepare
 
 
 def crops(folder, cameras=2, number=10, size=(16, 32)):
@@ -118,7 +120,8 @@ def test_images_that_are_left_out(cfg, tmp_path):
     listed = (cfg.save_dir / 'bad_images.txt').read_text()
     assert len(listed.splitlines()) == 2
     found = json.loads((cfg.save_dir / 'check.json').read_text())
-    assert found['domains']['target']['images'] == 18
+    assert found['domains'] == report.domains
+    assert found['warnings'] == report.warnings
 
 
 def test_too_few(cfg, tmp_path):
@@ -185,6 +188,7 @@ def test_it_moves_no_bit(tmp_path, workers):
         cfg.data.cache = 'ram'
         state = torch.get_rng_state()
         adapt(cfg)
+        assert not multiprocessing.active_children()
         assert (cfg.save_dir / 'check.json').is_file() is first
         found.append((load_weights(cfg), torch.get_rng_state()))
         torch.set_rng_state(state)
@@ -205,6 +209,53 @@ def test_a_problem_ends_it_before_anything_is_trained(cfg, tmp_path, capsys):
         adapt(cfg)
     assert 'epoch: [' not in capsys.readouterr().out
     assert json.loads((cfg.save_dir / 'check.json').read_text())['problems']
+
+
+def test_loading_processes_of_the_look_end_with_it(cfg, monkeypatch):
+    cfg.data.workers, cfg.model.resume = 2, ''
+    cfg.data.load_train_targets = True
+    job, alive = prepare(cfg), []
+    real, before = first_look.add_cost, set(multiprocessing.active_children())
+
+    def measuring(*args):
+        real(*args)
+        alive.extend(multiprocessing.active_children())
+
+    monkeypatch.setattr(first_look, 'add_cost', measuring)
+    first_look.look_first(job)
+    assert len(set(alive) - before) >= 2
+    assert set(multiprocessing.active_children()) <= before
+
+
+def test_an_engine_of_ones_own_is_not_measured(cfg):
+    class Own(ImageDAAMEngine):
+        steps = 0
+
+        def forward_backward(self, data):
+            Own.steps += 1
+            return super().forward_backward(data)
+
+    adapt(cfg, engine_class=Own)
+    found = json.loads((cfg.save_dir / 'check.json').read_text())
+    assert found['run'] == {} and found['domains']['target']['images'] == 20
+    images = found['domains']['source']['images']
+    assert Own.steps == 2 * (images // 8)
+
+
+def test_one_tracklet_is_too_few_for_a_search(cfg):
+    cfg.pseudo_labels.cluster_search = 'silhouette'
+    cfg.data.tracklet_pattern = '(png)'
+    cfg.data.camera_pattern = '(png)'
+    (problem,) = check(cfg).problems
+    assert 'num_clusters=0: 1 tracklets of data.tracklet_pattern' in problem
+    with pytest.raises(InputError, match='too few to search for clusters'):
+        adapt(cfg)
+
+
+def test_dbscan_takes_any_number_of_images(cfg):
+    cfg.pseudo_labels.method, cfg.pseudo_labels.num_clusters = 'dbscan', 650
+    cfg.pseudo_labels.k1 = 5
+    assert not check(cfg).problems
 
 
 def test_stock_engines_begin_at_once(tmp_path):

@@ -56,6 +56,10 @@ def calibrate(cfg: CN, model: str, rate: float) -> dict[str, Any]:
         name: found and _calibrated(*found, rate, name)
         for name, found in images.items()
     }
+    if parts['source'] and _may_know(cfg, model):
+        parts['source']['warnings'].append(
+            'the run began with other weights, which may know these people'
+        )
     known = [name for name, part in parts.items() if part]
     if not known:
         raise InputError(
@@ -154,6 +158,12 @@ def _held(cfg: CN, model: str) -> _People:
     """Of a source folder, those whom the run kept from training."""
     root = os.path.abspath(os.path.expanduser(cfg.data.root))
     people = read_held(settings_file(model).parent, root)
+    if not people:
+        logger.info(
+            'data.source_folder=%s: the run kept nobody from training; '
+            'calibrated without it',
+            cfg.data.source_folder,
+        )
     there = {p: rest for p, *rest in people if os.path.isfile(p)}
     if len(there) < len(people):
         logger.warning(
@@ -164,6 +174,22 @@ def _held(cfg: CN, model: str) -> _People:
             len(people),
         )
     return there
+
+
+def _may_know(cfg: CN, model: str) -> bool:
+    """Whether weights that were loaded were trained on people held back.
+
+    They were not, where their own run held back the same people.
+    """
+    if not cfg.model.load_weights or 'source_folder' not in cfg.data.sources:
+        return False
+    root = os.path.abspath(os.path.expanduser(cfg.data.root))
+    earlier = checkpoint_file(cfg.model.load_weights).parent.parent
+    own, theirs = (
+        {os.path.realpath(path) for path, *_ in read_held(run, root)}
+        for run in (settings_file(model).parent, earlier)
+    )
+    return not own <= theirs
 
 
 def _tested(cfg: CN, name: str) -> _People:

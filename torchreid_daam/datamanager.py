@@ -97,13 +97,14 @@ def build_datamanager(
         datamanager = load_datamanager(**kwargs)
     _set_augmentation(cfg, datamanager)
     source, copies = datamanager.train_loader.dataset.data, []
+    held = lists['source_folder'].held if 'source_folder' in lists else ()
     if cfg.data.style_folder:
         by_folder = ''
         if cfg.data.sources == ['source_folder']:
             by_folder = cfg.data.source_folder
-        copies = style_items(cfg.data.style_folder, source, by_folder)
+        copies = style_items(cfg.data.style_folder, source, by_folder, held)
     if cfg.data.sources:
-        _check_apart(cfg, source, copies, datamanager)
+        _check_apart(cfg, [*source, *held], copies, datamanager)
     source += copies
     return datamanager
 
@@ -151,7 +152,7 @@ def _check_apart(
     if datamanager.train_loader_t is not None:
         train = _real(datamanager.train_loader_t.dataset.data)
     if cfg.data.target_folder:
-        known, own = _real(source), 'training images of the source'
+        known, own = _real(source), 'images of the source'
         _refuse_shared('data.target_folder', train, known, own)
         part = f'data.target_test_folder={shown(cfg.data.target_test_folder)}'
         _refuse_shared(part, test, known, own)

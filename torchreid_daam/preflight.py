@@ -37,7 +37,8 @@ def scan(cfg: CN, datamanager: Any, lists: Mapping[str, Lists]) -> Report:
     for name, loader in loaders.items():
         if loader is None:
             continue
-        entries = loader.dataset.data
+        dataset = loader.dataset
+        entries = [*dataset.data, *getattr(dataset, 'left_out', ())]
         paths = [entry[0] for entry in entries]
         known = scan_images(
             paths, cfg.data.root, cfg.data.save_dir, cfg.data.workers
@@ -159,7 +160,8 @@ def _judge(
 def _judge_target(
     report: Report, figures: Mapping[str, Any], different: int, cfg: CN
 ) -> None:
-    clusters = cfg.pseudo_labels.num_clusters
+    labels = cfg.pseudo_labels
+    clusters = 0 if labels.method == 'dbscan' else labels.num_clusters
     warn = report.warnings.append
     key = f'pseudo_labels.num_clusters={clusters}'
     images = figures['images'] - figures['unreadable']

@@ -1,7 +1,6 @@
 """From settings to results: a run from its lock to its last table."""
 
 import contextlib
-import gc
 import logging
 import os
 import tempfile
@@ -9,11 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from yacs.config import CfgNode as CN
 
 from torchreid_daam import distributed
-from torchreid_daam.check import add_cost
 from torchreid_daam.config.kwargs import engine_run_kwargs
 from torchreid_daam.derived import resolved
 from torchreid_daam.errors import (
@@ -23,10 +20,9 @@ from torchreid_daam.errors import (
     system_message,
     worker_died,
 )
+from torchreid_daam.first_look import look_first
 from torchreid_daam.job import Job, make_job
 from torchreid_daam.outcome import add_oracle, add_selection, tables
-from torchreid_daam.preflight import scan
-from torchreid_daam.randomness import restored
 from torchreid_daam.runs.environment import describe, footer
 from torchreid_daam.runs.folder import RunFolder
 from torchreid_daam.runs.held import write_held
@@ -75,12 +71,14 @@ def _adapt(
         else:
             folder.begin()
             folder.write_settings(_repeatable(job.cfg).dump())
-            write_held(folder.path, folder.data_root, job.held)
-            if cfg.model.resume and cfg.loss.name == 'daam' and training:
-                bring_along(cfg.model.resume, folder)
-            with _told(folder):
+            if training:
+                write_held(folder.path, folder.data_root, job.held)
+                if cfg.model.resume and cfg.loss.name == 'daam':
+                    bring_along(cfg.model.resume, folder)
+            with _told(folder), _closed(job.engine):
                 if training and cfg.train.preflight:
-                    _look_first(job)
+                    # What an engine of somebody's own takes is not known.
+                    look_first(job, 'engine_class' not in seats)
                 _run(job)
             folder.write_results()
             digests = {k: v for k, v in folder.origin.items() if k != 'config'}
@@ -178,6 +176,16 @@ def _repeatable(cfg: CN) -> CN:
 
 
 @contextlib.contextmanager
+def _closed(engine: Any) -> Iterator[None]:
+    """Loading processes end with the run, not with the program."""
+    try:
+        yield
+    finally:
+        if hasattr(engine, 'domains'):
+            engine.domains.close()
+
+
+@contextlib.contextmanager
 def _told(folder: RunFolder) -> Iterator[None]:
     """What ends a run also says which checkpoint there is."""
     try:
@@ -194,32 +202,6 @@ def _told(folder: RunFolder) -> Iterator[None]:
             raise
         message = f'{plain_message(error)}; {folder.told()}'
         raise RunFailed(message) from None
-
-
-def _look_first(job: Job) -> None:
-    """What the images are like, and what the run will take."""
-    cfg = job.cfg
-    if cfg.loss.name != 'daam':
-        return  # torchreid's engines, whose steps are their own
-    report = scan(cfg, job.datamanager, job.lists)
-    if not report.problems:
-        # Steps move weights and draw: they are another model's.
-        with restored(), torch.random.fork_rng():
-            spare = cfg.clone()
-            spare.data.cache = 'none'
-            data = job.lists, job.datamanager
-            again = make_job(spare, data=data, labeller=_nothing)
-            add_cost(report, again, job.engine.domains.cache_bytes)
-            del again
-        gc.collect()  # its loading processes
-    report.write(job.folder.path)
-    print(report.text() + '\n')
-    report.raise_problems()
-
-
-def _nothing(*_: Any) -> Callable:
-    """In the place of a labeller that is not asked."""
-    return _nothing
 
 
 def _run(job: Job) -> None:

@@ -73,26 +73,35 @@ def check_data(
         return
     if not (cfg.data.load_train_targets and cfg.train.rounds):
         return  # nothing is clustered
-    images = len(datamanager.train_loader_t.dataset)
-    clusters = cfg.pseudo_labels.num_clusters
-    if clusters > images:
-        raise InputError(
-            f'pseudo_labels.num_clusters={clusters}: exceeds the {images} '
-            'target images'
-        )
-    number = len(set((tracklets or {}).values()))
-    if tracklets and clusters > number:
+    if cfg.pseudo_labels.method != 'dbscan':  # which finds its own K
+        images = len(datamanager.train_loader_t.dataset)
+        _check_clusters(cfg, images, len(set((tracklets or {}).values())))
+
+
+def _check_clusters(cfg: CN, images: int, tracklets: int) -> None:
+    """K, where it is given, or what a search for it needs."""
+    labels = cfg.pseudo_labels
+    clusters, least = labels.num_clusters, labels.min_clusters
+    if tracklets:
+        pattern = f'data.tracklet_pattern={cfg.data.tracklet_pattern}'
+        number, what = tracklets, f'tracklets of {pattern}'
+    else:
+        number, what = images, 'target images'
+    if clusters > number:
         raise InputError(
             f'pseudo_labels.num_clusters={clusters}: exceeds the {number} '
-            f'tracklets of data.tracklet_pattern={cfg.data.tracklet_pattern}'
+            f'{what}'
         )
-    labels = cfg.pseudo_labels
-    by_number = labels.method != 'dbscan' and labels.cluster_search == 'rule'
-    if by_number and clusters < labels.min_clusters:
+    searched = labels.cluster_search != 'rule'
+    if searched and number < max(2, least):
+        raise InputError(
+            f'pseudo_labels.num_clusters=0: {number} {what} are too few to '
+            f'search for clusters, {max(2, least)} or more expected'
+        )
+    if not searched and clusters < least:
         raise InputError(
             f'pseudo_labels.num_clusters={clusters}: fewer than '
-            f'pseudo_labels.min_clusters={labels.min_clusters}, below which '
-            'a run stops'
+            f'pseudo_labels.min_clusters={least}, below which a run stops'
         )
 
 

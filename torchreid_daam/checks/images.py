@@ -124,6 +124,8 @@ def _leave_out(
     if len(kept) == len(dataset.data):
         return
     labels = {pid: i for i, pid in enumerate(sorted({i[1] for i in kept}))}
+    # For the table of what was found.
+    dataset.left_out = [item for item in dataset.data if item[0] in bad]
     kept = [(path, labels[pid], *rest) for path, pid, *rest in kept]
     dataset.train = dataset.data = kept
     if len(kept) < cfg.train.batch_size:

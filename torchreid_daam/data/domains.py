@@ -71,6 +71,7 @@ class Domains:
         if cache == 'ram':
             held = ImageCache(_paths(datamanager), self.workers > 0)
             self._read, self.cache_bytes = held.read, held.bytes_to_fill
+        self._trained_on: list[DomainLoader] = []
         self.source: DomainLoader | None = None
         if not getattr(loader.dataset, 'stand_in', False):
             items = source_items(loader.dataset.data)
@@ -111,7 +112,7 @@ class Domains:
         self, items, order, seed, persistent, transform=None
     ) -> DomainLoader:
         transform = transform or self.datamanager.transform_tr
-        return DomainLoader(
+        domain = DomainLoader(
             SeededImages(items, transform, self._read),
             order,
             self.batch_size,
@@ -120,6 +121,13 @@ class Domains:
             persistent=persistent,
             pin_memory=self.pin_memory,
         )
+        self._trained_on.append(domain)
+        return domain
+
+    def close(self) -> None:
+        """Ends the loading processes of training."""
+        for domain in self._trained_on:
+            domain.close()
 
     def training(self, round_: int) -> PairedLoader:
         """The batches of a round; those of pretraining for 0."""

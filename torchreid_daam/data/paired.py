@@ -84,6 +84,14 @@ class DomainLoader:
             self.soft = torch.as_tensor(np.asarray(soft, np.float32))
         self.sampler.set_data(self.labels.numpy(), self.cameras)
 
+    def close(self) -> None:
+        """Ends the loading processes; nothing can be loaded afterwards.
+
+        The garbage collector would take their queues away first, and then
+        wait for each of them.
+        """
+        self.loader = None
+
     def __len__(self) -> int:
         return len(self.sampler)
 

@@ -16,6 +16,8 @@ from torchreid_daam.randomness import key_seed
 
 logger = logging.getLogger('torchreid_daam')
 _KEY = 'data.source_folder'
+# A threshold of fewer has no interval worth the name.
+FEW_PEOPLE = 10
 
 
 def read_source(
@@ -32,7 +34,7 @@ def read_source(
             pattern all are of camera 0.
         holdout: the share of all people to be kept from training, for a
             threshold. They are taken from those whom two cameras saw; where
-            that makes fewer than two, nobody is.
+            that makes fewer than ``FEW_PEOPLE``, nobody is.
 
     Raises:
         InputError: if there are fewer than two identities.
@@ -71,6 +73,14 @@ def read_source(
     ]
     kept = _kept_back(entries, names, holdout)
     train = [entry for entry in entries if entry[1] not in kept]
+    if holdout and not kept:
+        logger.info(
+            'data.source_holdout=%g: nobody is kept from training; it takes '
+            '%d people whom two cameras saw, told apart by '
+            'data.camera_pattern',
+            holdout,
+            FEW_PEOPLE,
+        )
     if kept:
         logger.info(
             'data.source_holdout=%g: %d of %d people are kept from training',
@@ -98,7 +108,7 @@ def _kept_back(
     able = [person for person, seen in cameras.items() if len(seen) > 1]
     # Two at least remain to be told apart.
     number = min(round(holdout * len(names)), len(able), len(names) - 2)
-    if number < 2:
+    if number < FEW_PEOPLE:
         return set()
     able.sort(key=lambda person: key_seed('holdout', names[person]))
     return set(able[:number])

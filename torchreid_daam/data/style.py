@@ -35,7 +35,10 @@ def raw_identity(path: str, by_folder: str = '') -> str | None:
 
 
 def style_items(
-    folder: str, source: Sequence[tuple], by_folder: str = ''
+    folder: str,
+    source: Sequence[tuple],
+    by_folder: str = '',
+    held: Sequence[tuple] = (),
 ) -> list[tuple[str, int, int, int]]:
     """Training tuples of the copies, with the labels of their originals.
 
@@ -48,6 +51,8 @@ def style_items(
         folder: of the copies (``data.style_folder``).
         source: torchreid's training tuples (path, pid, camid, dsetid).
         by_folder: the folder source, if that is what the source is.
+        held: entries of people who are kept from training; copies of them
+            are left out.
 
     Raises:
         InputError: if identities can't be read, or no copy has one of the
@@ -64,14 +69,17 @@ def style_items(
                 'with names that begin with it, or data.source_folder, is '
                 'needed'
             )
-    items, strangers = [], []
+    kept = {raw_identity(path, by_folder) for path, *_ in held}
+    items, strangers, of_kept = [], [], 0
     for image in find_images([folder], _KEY):
         first, _, rest = image.relative.partition('/')
         number = _NUMBER.match(os.path.basename(image.relative))
         names = [_raw(first)] if rest else []
         names += [_raw(number.group())] if number else []
-        raw = next((name for name in names if name in known), None)
-        if raw is None:
+        raw = next((n for n in names if n in known or n in kept), None)
+        if raw in kept:
+            of_kept += 1
+        elif raw is None:
             strangers.append(image.relative)
         else:
             items.append((image.path, *known[raw]))
@@ -79,6 +87,14 @@ def style_items(
         raise InputError(
             f'{_KEY}={shown(folder)}: no image has an identity of the '
             f'source, such as {next(iter(known))}'
+        )
+    if of_kept:
+        logger.info(
+            '%s=%s: %d images are of people who are kept from training, and '
+            'are left out',
+            _KEY,
+            shown(folder),
+            of_kept,
         )
     if strangers:
         logger.warning(

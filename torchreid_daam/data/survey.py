@@ -13,6 +13,7 @@ import numpy as np
 from PIL import ImageStat
 
 from torchreid_daam.data.reading import decode, failure
+from torchreid_daam.runs.console import progress
 
 try:
     import imagehash
@@ -110,7 +111,8 @@ def near_copies(
     signs = np.unpackbits(packed.reshape(len(positions), -1), axis=1)
     signs = signs.astype(np.float32) * 2 - 1
     near = np.zeros(len(signs), bool)
-    for start in range(0, len(signs), _ROWS):
+    starts = range(0, len(signs), _ROWS)
+    for start in progress(starts, 'comparing images', len(starts)):
         rows = signs[start : start + _ROWS]
         # Equal signs minus unequal ones: 64 - 2 distance.
         same = rows @ signs.T >= signs.shape[1] - 2 * bits

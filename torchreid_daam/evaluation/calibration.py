@@ -4,13 +4,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from torchreid_daam.data.people import FEW_PEOPLE
 from torchreid_daam.pseudo_labels import unit_rows
 
 # Images that pairs are made of; pairs grow with the square.
 SAMPLE = 2000
 DRAWS = 200
-# Fewer people than this make no interval to lean on.
-FEW_PEOPLE = 10
 _GRID = 41
 
 
