@@ -115,8 +115,6 @@ ROUNDS_ONLY = {
     'train.forward': 'separate',
     'train.source_free_from': 2,
     'loss.daam.weight_soft': 1,
-    'loss.daam.weight_triplet': 1,
-    'loss.daam.triplet_margin': 0,
     'loss.daam.weight_assign': 1,
     'loss.daam.assign_temperature': 1,
 }

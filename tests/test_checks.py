@@ -205,11 +205,6 @@ WRONG = {
         'label_smoothing=1',
         'less than 1',
     ),
-    'margin': (
-        'loss.daam.triplet_margin -1',
-        'triplet_margin=-1',
-        'at least 0',
-    ),
     'source-free epochs': (
         'train.source_free_from 1 train.epoch_length source',
         'source_free_from=1',

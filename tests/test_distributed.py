@@ -205,7 +205,6 @@ def test_a_world_of_no_size(monkeypatch):
         ('train.batch_size', 2),
         ('loss.name', 'softmax'),
         ('loss.daam.domain_loss', 'mmd'),
-        ('loss.daam.weight_triplet', 1.0),
         ('loss.daam.reduction', 'sum'),
     ],
 )

@@ -208,7 +208,7 @@ def test_a_source_free_run_goes_on_with_the_same_bits(folder):
 
 def test_shares_reach_the_step_and_survive_a_resume(folder):
     options = (
-        *('loss.daam.weight_assign', 1, 'loss.daam.weight_triplet', 1),
+        *('loss.daam.weight_assign', 1),
         *('pseudo_labels.sample_weights', 'agreement'),
         *('pseudo_labels.head_init', 'random'),
     )
@@ -222,9 +222,7 @@ def test_shares_reach_the_step_and_survive_a_resume(folder):
 
     cfg = settings(folder, 'assign', *options, 'train.rounds', 2)
     adapt(cfg, engine_class=Watching)
-    assert {names[-2:] for names in seen if len(names) > 2} == {
-        ('assign', 'triplet')
-    }
+    assert {names[-1] for names in seen if len(names) > 2} == {'assign'}
     first = settings(folder, 'assign-cut', *options)
     adapt(first)
     again = settings(folder, 'assign-on', *options, 'train.rounds', 2)

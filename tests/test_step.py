@@ -14,7 +14,6 @@ from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.recipe.separate import separate_forward
 from torchreid_daam.recipe.teacher import WeightAverage, soft_term
 from torchreid_daam.recipe.terms import MoreTerms
-from torchreid_daam.recipe.triplet import TripletTerm
 from torchreid_daam.step import Step, joint_forward
 
 
@@ -112,10 +111,7 @@ class Operations(TorchDispatchMode):
 def test_nothing_in_a_step_has_to_be_counted_first(root, tmp_path, forward):
     """Rows by a mask would make the host wait for a GPU."""
     average = WeightAverage(0.5, soft=True)
-    triplet = TripletTerm(0.0)
-    terms = MoreTerms(
-        DAAMLoss(), {'soft': (0.5, soft_term), 'triplet': (1.0, triplet)}
-    )
+    terms = MoreTerms(DAAMLoss(), {'soft': (0.5, soft_term)})
     engine = make_engine(
         root, tmp_path, terms=terms, forward=forward, averager=average
     )

@@ -41,7 +41,6 @@ from torchreid_daam.recipe.refined import RefinedLabeller
 from torchreid_daam.recipe.separate import separate_forward
 from torchreid_daam.recipe.teacher import WeightAverage, soft_term
 from torchreid_daam.recipe.terms import MoreTerms
-from torchreid_daam.recipe.triplet import TripletTerm
 from torchreid_daam.step import joint_forward
 from torchreid_daam.stock import build_plain_model
 from torchreid_daam.synced_norm import synced
@@ -158,7 +157,6 @@ def build_terms(cfg: CN, domain_head: nn.Module | None) -> Callable:
     known = {
         'soft': soft_term,
         'assign': assignment_term,
-        'triplet': TripletTerm(cfg.loss.daam.triplet_margin),
     }
     weights = {name: cfg.loss.daam[f'weight_{name}'] for name in known}
     more = {n: (w, known[n]) for n, w in weights.items() if w}

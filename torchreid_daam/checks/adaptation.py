@@ -123,9 +123,8 @@ def check_processes(cfg: CN, number: int) -> None:
         )
     loss = cfg.loss.daam
     whole = {
-        # They look at pairs of a batch, of which a process has a share.
+        # It looks at pairs of a batch, of which a process has a share.
         'domain_loss': (loss.domain_loss == 'mmd', 'mmd'),
-        'weight_triplet': (bool(loss.weight_triplet), loss.weight_triplet),
         # Gradients are averaged.
         'reduction': (loss.reduction == 'sum', 'sum'),
     }

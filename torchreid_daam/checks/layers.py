@@ -86,7 +86,6 @@ def _reached_by_term(cfg: CN) -> dict[str, set[str]]:
         'ds': _SHARED | heads[kind] if kind in heads else set(),
         'dsp': specific | {'domain'},
         'orth': _SHARED | specific,
-        'triplet': _SHARED,
         'assign': _SHARED | {'classifier_t'},
         'soft': _SHARED | {'classifier_t'},
     }

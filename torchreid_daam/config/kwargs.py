@@ -10,8 +10,6 @@ OWN_SAMPLERS = ('BalancedIdentitySampler', 'PseudoIdentitySampler')
 # Keys of loss.daam that are not those of Eq. 12.
 MORE_TERMS = (
     'weight_soft',
-    'weight_triplet',
-    'triplet_margin',
     'weight_assign',
     'assign_temperature',
 )

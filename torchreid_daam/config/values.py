@@ -109,8 +109,6 @@ LOWEST: dict[str, float] = {
     'loss.daam.weight_dsp': 0,
     'loss.daam.weight_orth': 0,
     'loss.daam.weight_soft': 0,
-    'loss.daam.weight_triplet': 0,
-    'loss.daam.triplet_margin': 0,
     'loss.daam.weight_assign': 0,
     'pseudo_labels.num_clusters': 0,
     'test.batch_size': 1,

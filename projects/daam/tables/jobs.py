@@ -39,8 +39,6 @@ ROUND_KEYS = (
     'loss.daam.orth',
     'loss.daam.domain_loss',
     'loss.daam.weight_soft',
-    'loss.daam.weight_triplet',
-    'loss.daam.triplet_margin',
     'loss.daam.weight_assign',
     'loss.daam.assign_temperature',
     'pseudo_labels.method',
