@@ -113,7 +113,6 @@ ROUNDS_ONLY = {
     'sampler.train_sampler_t': 'PseudoIdentitySampler',
     'train.ema_decay': 0.9,
     'train.forward': 'separate',
-    'train.source_free_from': 2,
     'loss.daam.weight_soft': 1,
     'loss.daam.weight_assign': 1,
     'loss.daam.assign_temperature': 1,

@@ -205,16 +205,6 @@ WRONG = {
         'label_smoothing=1',
         'less than 1',
     ),
-    'source-free epochs': (
-        'train.source_free_from 1 train.epoch_length source',
-        'source_free_from=1',
-        'epoch_length=source',
-    ),
-    'source-free without target': (
-        'train.source_free_from 1 loss.daam.weight_reid_t 0',
-        'source_free_from=1',
-        'weight_reid_t above 0',
-    ),
     'temperature': (
         'loss.daam.assign_temperature 0',
         'assign_temperature=0',

@@ -163,46 +163,6 @@ def test_pretraining_does_not_know_the_average(folder):
     assert plain['rows'][-1] != average['rows'][-1]
 
 
-# Without a source
-
-
-def test_no_source_from_a_round_on(folder):
-    cfg = settings(
-        folder, 'free', 'train.source_free_from', 2, 'train.rounds', 3
-    )
-    seen = []
-
-    class Watching(ImageDAAMEngine):
-        def forward_backward(self, data):
-            values = super().forward_backward(data)
-            stage = self.epochs.stage(self.epoch)
-            seen.append((stage.round, tuple(data), tuple(values)))
-            return values
-
-    adapt(cfg, engine_class=Watching)
-    both = ('source', 'target')
-    full = ('loss', 'reid_s', 'reid_t', 'ds', 'dsp', 'orth')
-    assert set(seen) == {
-        (0, ('source',), ('loss', 'reid_s')),
-        (1, both, full),
-        (2, ('target',), ('loss', 'reid_t', 'orth')),
-        (3, ('target',), ('loss', 'reid_t', 'orth')),
-    }
-
-
-def test_a_source_free_run_goes_on_with_the_same_bits(folder):
-    first = settings(folder, 'free-cut', 'train.source_free_from', 2)
-    adapt(first)
-    again = settings(
-        folder, 'free-on', 'train.source_free_from', 2, 'train.rounds', 3
-    )
-    again.model.resume = str(first.save_dir)
-    adapt(again)
-    one, two = weights(folder / 'free'), weights(again.save_dir)
-    for name, value in one['state_dict'].items():
-        assert torch.equal(value, two['state_dict'][name]), name
-
-
 # Shares of clusters, and weights by agreement
 
 

@@ -72,8 +72,6 @@ class ImageDAAMEngine(EvaluatingEngine):
         seed: of all keyed randomness.
         persistent_workers: keep loading processes from epoch to epoch.
         cache: ``ram`` keeps decoded images in memory.
-        source_free_from: the round from which the target alone is trained
-            on; 0 = never.
         observer: None, or ``(round, model, domains, features, labels,
             previous) -> {name: figure}``, which only looks; see
             :class:`~torchreid_daam.evaluation.probe.Observer`.
@@ -115,20 +113,13 @@ class ImageDAAMEngine(EvaluatingEngine):
         seed: int = 1,
         persistent_workers: bool = False,
         cache: str = 'none',
-        source_free_from: int = 0,
         observer: Callable[..., dict[str, Any]] | None = None,
         selector: Selector | None = None,
         folder: RunFolder | None = None,
     ) -> None:
         orders = {'source': sampler_s, 'target': sampler}
         domains = Domains(
-            datamanager,
-            orders,
-            seed,
-            epoch_length,
-            persistent_workers,
-            cache,
-            source_free_from,
+            datamanager, orders, seed, epoch_length, persistent_workers, cache
         )
         super().__init__(
             datamanager,
@@ -204,9 +195,12 @@ class ImageDAAMEngine(EvaluatingEngine):
         """One epoch; the first of a round begins with fresh labels."""
         self._close_stage(self.epoch)
         stage = self.epochs.stage(self.epoch)
-        if stage.round not in (0, self.labelling.round):
-            self._begin_round(stage.round)
-        self.train_loader = self.domains.training(stage.round)
+        if stage.round == 0:
+            self.train_loader = self.domains.pretraining
+        else:
+            if stage.round != self.labelling.round:
+                self._begin_round(stage.round)
+            self.train_loader = self.domains.adaptation
         self.train_loader.set_epoch(*stage, skip=self.keeper.skip)
         with self.keeper.epoch():
             super().train(print_freq, fixbase_epoch, open_layers)

@@ -86,8 +86,6 @@ def check_daam(cfg: CN) -> None:
             'can not start at centres of others; pseudo_labels.head_init '
             'random'
         )
-    if cfg.train.source_free_from:
-        _check_source_free(cfg)
     if weights.weight_soft and not cfg.train.ema_decay:
         raise InputError(
             f'loss.daam.weight_soft={weights.weight_soft}: needs '
@@ -134,20 +132,6 @@ def check_processes(cfg: CN, number: int) -> None:
                 f'loss.daam.{key}={value}: not with {told}, each of which '
                 'sees a share of a batch'
             )
-
-
-def _check_source_free(cfg: CN) -> None:
-    told = f'train.source_free_from={cfg.train.source_free_from}'
-    if cfg.train.epoch_length == 'source':
-        raise InputError(
-            f'{told}: without a source train.epoch_length=source has no '
-            'length; max, target or a number'
-        )
-    if not cfg.loss.daam.weight_reid_t:
-        raise InputError(
-            f'{told}: needs loss.daam.weight_reid_t above 0, what else there '
-            'is learns from the source'
-        )
 
 
 def _check_samplers(cfg: CN) -> None:

@@ -208,7 +208,6 @@ def engine_kwargs(cfg: CN) -> dict[str, Any]:
         'head_init': cfg.pseudo_labels.head_init,
         'seed': cfg.train.seed,
         'cache': cfg.data.cache,
-        'source_free_from': cfg.train.source_free_from,
     }
 
 

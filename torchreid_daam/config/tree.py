@@ -87,7 +87,6 @@ def get_default_config() -> CN:
     cfg.train.round_epoch = 200  # epochs of a round (section 5.2)
     cfg.train.epoch_length = 'max'  # or source, target, a number
     cfg.train.stop_agreement = 0.0  # adjusted Rand index that ends rounds
-    cfg.train.source_free_from = 0  # round without source; 0 = none
     cfg.train.forward = 'joint'  # or separate: each domain by itself
     cfg.train.ema_decay = 0.0  # of averaged weights; 0 = none
     cfg.train.select = 'last'  # which round becomes selected.pth

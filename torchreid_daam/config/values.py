@@ -81,7 +81,6 @@ LOWEST: dict[str, float] = {
     'train.pretrain_lr': 0,
     'train.rounds': 0,
     'train.round_epoch': 1,
-    'train.source_free_from': 0,
     'train.max_epoch': 0,
     'train.start_epoch': 0,
     'train.batch_size': 2,

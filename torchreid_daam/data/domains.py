@@ -41,8 +41,6 @@ class Domains:
         epoch_length: see :class:`PairedLoader`.
         persistent_workers: keep loading processes from epoch to epoch.
         cache: ``ram`` keeps decoded images, see :class:`ImageCache`.
-        source_free_from: the round from which the target alone is trained
-            on; 0 = never.
 
     Attributes:
         cache_bytes: of memory that the cache will take and does not yet.
@@ -56,7 +54,6 @@ class Domains:
         epoch_length: str = 'max',
         persistent_workers: bool = False,
         cache: str = 'none',
-        source_free_from: int = 0,
     ) -> None:
         loader = datamanager.train_loader
         self.datamanager = datamanager
@@ -65,7 +62,6 @@ class Domains:
         self.batch_size = loader.batch_size
         tests = next(iter(datamanager.test_loader.values()))
         self.test_batch_size = tests['query'].batch_size
-        self.source_free_from = source_free_from
         self._read = read_image
         self.cache_bytes = 0
         if cache == 'ram':
@@ -106,7 +102,6 @@ class Domains:
             self.adaptation = PairedLoader(
                 self.source, self.target, epoch_length
             )
-            self._target_alone = PairedLoader(None, self.target, epoch_length)
 
     def _domain(
         self, items, order, seed, persistent, transform=None
@@ -128,14 +123,6 @@ class Domains:
         """Ends the loading processes of training."""
         for domain in self._trained_on:
             domain.close()
-
-    def training(self, round_: int) -> PairedLoader:
-        """The batches of a round; those of pretraining for 0."""
-        if round_ == 0:
-            return self.pretraining
-        if self.source_free_from and round_ >= self.source_free_from:
-            return self._target_alone
-        return self.adaptation
 
     @property
     def target_cameras(self) -> np.ndarray:

@@ -30,7 +30,6 @@ ROUND_KEYS = (
     'train.select',
     'train.ema_decay',
     'train.forward',
-    'train.source_free_from',
     'sampler.train_sampler_t',
     'loss.daam.weight_reid_t',
     'loss.daam.weight_ds',
