@@ -35,7 +35,6 @@ from torchreid_daam.recipe.assignment import (
 )
 from torchreid_daam.recipe.balanced import BalancedIdentities
 from torchreid_daam.recipe.cameras import CameraCentredLabeller
-from torchreid_daam.recipe.consensus import weighed_by_agreement
 from torchreid_daam.recipe.dbscan import DBSCANLabeller, dbscan_cost
 from torchreid_daam.recipe.refined import RefinedLabeller
 from torchreid_daam.recipe.separate import separate_forward
@@ -86,15 +85,13 @@ def placed(cfg: CN, model: nn.Module) -> nn.Module:
 
 
 def build_labeller(cfg: CN, datamanager: Any) -> Callable:
-    """The labeller seat: labels, then weights or shares besides."""
+    """The labeller seat: labels, then shares besides."""
     labeller = _clustering(cfg, datamanager)
     if cfg.pseudo_labels.center_cameras:
         unit = cfg.pseudo_labels.method == 'dbscan' or (
             cfg.pseudo_labels.normalize
         )
         labeller = CameraCentredLabeller(labeller, unit)
-    if cfg.pseudo_labels.sample_weights == 'agreement':
-        labeller = RefinedLabeller(labeller, weighed_by_agreement)
     if cfg.loss.daam.weight_assign:
         assign = functools.partial(
             with_assignments, temperature=cfg.loss.daam.assign_temperature

@@ -121,19 +121,13 @@ def balanced_kwargs(cfg: CN) -> dict[str, Any]:
     }
 
 
-def own_weights(cfg: CN) -> str:
-    """Weights that a labeller makes itself; ``agreement`` needs two."""
-    chosen = cfg.pseudo_labels.sample_weights
-    return 'none' if chosen == 'agreement' else chosen
-
-
 def labeller_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``KMeansLabeller``."""
     return {
         'num_clusters': cfg.pseudo_labels.num_clusters,
         'minibatch': cfg.pseudo_labels.method == 'minibatch',
         'normalize': cfg.pseudo_labels.normalize,
-        'sample_weights': own_weights(cfg),
+        'sample_weights': cfg.pseudo_labels.sample_weights,
         'weight_scale': cfg.pseudo_labels.weight_scale,
     }
 
@@ -146,7 +140,7 @@ def dbscan_kwargs(cfg: CN) -> dict[str, Any]:
         'k1': cfg.pseudo_labels.k1,
         'k2': cfg.pseudo_labels.k2,
         'outliers': cfg.pseudo_labels.outliers,
-        'sample_weights': own_weights(cfg),
+        'sample_weights': cfg.pseudo_labels.sample_weights,
         'weight_scale': cfg.pseudo_labels.weight_scale,
         'max_memory_gb': cfg.pseudo_labels.max_memory_gb,
     }

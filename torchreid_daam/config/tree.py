@@ -160,7 +160,7 @@ def get_default_config() -> CN:
     cfg.pseudo_labels.cluster_search = 'silhouette'  # or rule: images / 20
     cfg.pseudo_labels.normalize = True  # cluster f_sh / |f_sh|
     cfg.pseudo_labels.center_cameras = False  # equal means of all cameras
-    cfg.pseudo_labels.sample_weights = 'confidence'  # Eq. 9; agreement, none
+    cfg.pseudo_labels.sample_weights = 'confidence'  # Eq. 9, or none
     cfg.pseudo_labels.weight_scale = 'normalized'  # or relative, raw
     cfg.pseudo_labels.head_init = 'random'  # K-way head; or centers
     cfg.pseudo_labels.eps = 0.6  # dbscan: neighbours' Jaccard distance

@@ -42,7 +42,7 @@ CHOICES: dict[str, tuple] = {
     'pseudo_labels.cluster_search': ('rule', 'silhouette'),
     'pseudo_labels.method': ('kmeans', 'minibatch', 'dbscan'),
     'pseudo_labels.outliers': OUTLIERS,
-    'pseudo_labels.sample_weights': ('confidence', 'agreement', 'none'),
+    'pseudo_labels.sample_weights': ('confidence', 'none'),
     'pseudo_labels.weight_scale': WEIGHT_SCALES,
     'pseudo_labels.head_init': ('random', 'centers'),
     'sampler.train_sampler': (
