@@ -114,8 +114,6 @@ ROUNDS_ONLY = {
     'train.ema_decay': 0.9,
     'train.forward': 'separate',
     'loss.daam.weight_soft': 1,
-    'loss.daam.weight_assign': 1,
-    'loss.daam.assign_temperature': 1,
 }
 BEFORE_TOO = {
     'model.daam.attention': 'none',

@@ -205,11 +205,6 @@ WRONG = {
         'label_smoothing=1',
         'less than 1',
     ),
-    'temperature': (
-        'loss.daam.assign_temperature 0',
-        'assign_temperature=0',
-        'more than 0',
-    ),
     'feature of a head': (
         'test.feature pooled pseudo_labels.head_init centers',
         'test.feature=pooled',

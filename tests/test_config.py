@@ -352,7 +352,6 @@ def test_lowest(key):
         ('test.ranks', '[]'),
         ('test.ranks', '[1, 51]'),
         ('test.ranks', '0'),
-        ('loss.daam.assign_temperature', '0'),
         ('data.color_jitter', '[0.1, 0.1]'),
     ],
 )

@@ -21,10 +21,10 @@ IMAGES, CLUSTERS, DIM, SEED = 12, 3, 4, 7
 class Target:
     """Keeps what it is given."""
 
-    labels = weights = soft = None
+    labels = weights = None
 
-    def set_labels(self, labels, weights, soft):
-        self.labels, self.weights, self.soft = labels, weights, soft
+    def set_labels(self, labels, weights):
+        self.labels, self.weights = labels, weights
 
 
 class Writer(list):

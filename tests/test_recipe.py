@@ -6,7 +6,6 @@ import torch
 from torchvision.transforms import ColorJitter, ToTensor
 
 from tiny import tiny_config
-from torchreid_daam import ImageDAAMEngine
 from torchreid_daam.config import merge_file, merge_options
 from torchreid_daam.data.seeded import SeededImages
 from torchreid_daam.job import prepare
@@ -161,37 +160,6 @@ def test_pretraining_does_not_know_the_average(folder):
     average = adapt(settings(folder, 'avg', *TEACHER, 'adapt_bn', False))
     assert plain['rows'][0] == average['rows'][0]
     assert plain['rows'][-1] != average['rows'][-1]
-
-
-# Shares of clusters
-
-
-def test_shares_reach_the_step_and_survive_a_resume(folder):
-    options = (
-        *('loss.daam.weight_assign', 1),
-        *('pseudo_labels.head_init', 'random'),
-    )
-    seen = []
-
-    class Watching(ImageDAAMEngine):
-        def forward_backward(self, data):
-            values = super().forward_backward(data)
-            seen.append(tuple(values))
-            return values
-
-    cfg = settings(folder, 'assign', *options, 'train.rounds', 2)
-    adapt(cfg, engine_class=Watching)
-    assert {names[-1] for names in seen if len(names) > 2} == {'assign'}
-    first = settings(folder, 'assign-cut', *options)
-    adapt(first)
-    again = settings(folder, 'assign-on', *options, 'train.rounds', 2)
-    again.model.resume = str(first.save_dir)
-    adapt(again)
-    one, two = weights(cfg.save_dir), weights(again.save_dir)
-    for name, value in one['state_dict'].items():
-        assert torch.equal(value, two['state_dict'][name]), name
-    last = weights(again.save_dir, 'last')['pseudo_labels']
-    assert last['soft'].sum(dim=1).numpy() == pytest.approx(1)
 
 
 # Another feature

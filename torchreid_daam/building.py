@@ -1,6 +1,5 @@
 """What a run is made of, as the settings say."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -29,14 +28,9 @@ from torchreid_daam.losses import DAAMLoss
 from torchreid_daam.model import build_daam
 from torchreid_daam.pseudo_labels import KMeansLabeller
 from torchreid_daam.randomness import seeded
-from torchreid_daam.recipe.assignment import (
-    assignment_term,
-    with_assignments,
-)
 from torchreid_daam.recipe.balanced import BalancedIdentities
 from torchreid_daam.recipe.cameras import CameraCentredLabeller
 from torchreid_daam.recipe.dbscan import DBSCANLabeller, dbscan_cost
-from torchreid_daam.recipe.refined import RefinedLabeller
 from torchreid_daam.recipe.separate import separate_forward
 from torchreid_daam.recipe.teacher import WeightAverage, soft_term
 from torchreid_daam.recipe.terms import MoreTerms
@@ -85,18 +79,13 @@ def placed(cfg: CN, model: nn.Module) -> nn.Module:
 
 
 def build_labeller(cfg: CN, datamanager: Any) -> Callable:
-    """The labeller seat: labels, then shares besides."""
+    """The labeller seat: a clustering, and of which features."""
     labeller = _clustering(cfg, datamanager)
     if cfg.pseudo_labels.center_cameras:
         unit = cfg.pseudo_labels.method == 'dbscan' or (
             cfg.pseudo_labels.normalize
         )
         labeller = CameraCentredLabeller(labeller, unit)
-    if cfg.loss.daam.weight_assign:
-        assign = functools.partial(
-            with_assignments, temperature=cfg.loss.daam.assign_temperature
-        )
-        labeller = RefinedLabeller(labeller, assign)
     return labeller
 
 
@@ -151,13 +140,8 @@ def build_averager(cfg: CN) -> WeightAverage | None:
 def build_terms(cfg: CN, domain_head: nn.Module | None) -> Callable:
     """The terms seat: Eq. 12, and what the settings put beside it."""
     base = DAAMLoss(**loss_kwargs(cfg), domain_head=domain_head)
-    known = {
-        'soft': soft_term,
-        'assign': assignment_term,
-    }
-    weights = {name: cfg.loss.daam[f'weight_{name}'] for name in known}
-    more = {n: (w, known[n]) for n, w in weights.items() if w}
-    return MoreTerms(base, more) if more else base
+    weight = cfg.loss.daam.weight_soft
+    return MoreTerms(base, {'soft': (weight, soft_term)}) if weight else base
 
 
 def target_order(cfg: CN) -> Order:

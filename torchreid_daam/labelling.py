@@ -120,9 +120,7 @@ class Labelling:
     ) -> None:
         self.round, self.labels = round_, labels
         self._names = folder.names(self.domains.target_paths)
-        self.domains.target.set_labels(
-            labels.labels, labels.weights, labels.soft
-        )
+        self.domains.target.set_labels(labels.labels, labels.weights)
 
     def start_head(self, features: np.ndarray) -> None:
         """The K-way head begins its round anew.

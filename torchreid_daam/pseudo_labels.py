@@ -29,22 +29,15 @@ class PseudoLabels(NamedTuple):
         labels: (N,) int64 in 0 .. K - 1, or -1 for an image left out.
         weights: (N,) float32, w of Eq. (8); 0 for an image left out.
         centers: (K, D) float32, in the space that was clustered.
-        soft: None, or (N, K) float32, an image's share of each cluster, for
-            a term that takes more than one label.
     """
 
     labels: np.ndarray
     weights: np.ndarray
     centers: np.ndarray
-    soft: np.ndarray | None = None
 
     def as_tensors(self) -> dict[str, torch.Tensor]:
         """The fields as tensors, for a checkpoint."""
-        return {
-            k: torch.from_numpy(v)
-            for k, v in self._asdict().items()
-            if v is not None
-        }
+        return {k: torch.from_numpy(v) for k, v in self._asdict().items()}
 
     def means(self, features: np.ndarray) -> np.ndarray:
         """Mean feature (K, D) of each cluster, zero for an empty one.

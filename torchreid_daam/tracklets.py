@@ -60,9 +60,7 @@ class TrackletLabeller:
                 weights=previous.weights[self._first],
             )
         found = self.labeller(means, cameras, previous, generator)
-        soft = None if found.soft is None else found.soft[self._member]
         return found._replace(
             labels=found.labels[self._member],
             weights=found.weights[self._member],
-            soft=soft,
         )

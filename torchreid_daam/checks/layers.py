@@ -86,6 +86,5 @@ def _reached_by_term(cfg: CN) -> dict[str, set[str]]:
         'ds': _SHARED | heads[kind] if kind in heads else set(),
         'dsp': specific | {'domain'},
         'orth': _SHARED | specific,
-        'assign': _SHARED | {'classifier_t'},
         'soft': _SHARED | {'classifier_t'},
     }

@@ -7,13 +7,6 @@ from yacs.config import CfgNode as CN
 # Orders of ours that torchreid doesn't know.
 OWN_SAMPLERS = ('BalancedIdentitySampler', 'PseudoIdentitySampler')
 
-# Keys of loss.daam that are not those of Eq. 12.
-MORE_TERMS = (
-    'weight_soft',
-    'weight_assign',
-    'assign_temperature',
-)
-
 
 def imagedata_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``torchreid.data.ImageDataManager``."""
@@ -100,7 +93,8 @@ def model_kwargs(cfg: CN) -> dict[str, Any]:
 
 def loss_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``DAAMLoss``."""
-    return {k: v for k, v in cfg.loss.daam.items() if k not in MORE_TERMS}
+    # The averaged model's answers are no term of Eq. 12.
+    return {k: v for k, v in cfg.loss.daam.items() if k != 'weight_soft'}
 
 
 def averager_kwargs(cfg: CN) -> dict[str, Any]:

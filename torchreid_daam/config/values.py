@@ -108,7 +108,6 @@ LOWEST: dict[str, float] = {
     'loss.daam.weight_dsp': 0,
     'loss.daam.weight_orth': 0,
     'loss.daam.weight_soft': 0,
-    'loss.daam.weight_assign': 0,
     'pseudo_labels.num_clusters': 0,
     'test.batch_size': 1,
     'test.visrank_topk': 1,
@@ -158,11 +157,6 @@ def check_values(cfg: CN) -> None:
             raise InputError(f'{key}={flat[key]}: 0 to less than 1 expected')
     if cfg.train.lr <= 0:
         raise InputError(f'train.lr={cfg.train.lr}: more than 0 expected')
-    if cfg.loss.daam.assign_temperature <= 0:
-        raise InputError(
-            'loss.daam.assign_temperature='
-            f'{cfg.loss.daam.assign_temperature}: more than 0 expected'
-        )
     if any(value <= 0 for value in cfg.data.norm_std):
         raise InputError(
             f'data.norm_std={cfg.data.norm_std}: more than 0 expected'

@@ -63,25 +63,16 @@ class DomainLoader:
         )
 
     def set_labels(
-        self,
-        labels: np.ndarray,
-        weights: np.ndarray | None = None,
-        soft: np.ndarray | None = None,
+        self, labels: np.ndarray, weights: np.ndarray | None = None
     ) -> None:
-        """Sets labels (N,).
+        """Sets labels (N,) and, for pseudo labels, their weights (N,).
 
-        Args:
-            labels: (N,), -1 = left out.
-            weights: (N,), of pseudo labels.
-            soft: (N, K), shares of clusters; see ``PseudoLabels``.
+        A label of -1 leaves its image out.
         """
         self.labels = torch.as_tensor(np.asarray(labels, dtype=np.int64))
         self.weights: torch.Tensor | None = None
         if weights is not None:
             self.weights = torch.as_tensor(np.asarray(weights, np.float32))
-        self.soft: torch.Tensor | None = None
-        if soft is not None:
-            self.soft = torch.as_tensor(np.asarray(soft, np.float32))
         self.sampler.set_data(self.labels.numpy(), self.cameras)
 
     def close(self) -> None:
@@ -100,8 +91,6 @@ class DomainLoader:
             batch['pid'] = self.labels[batch['index']]
             if self.weights is not None:
                 batch['weight'] = self.weights[batch['index']]
-            if self.soft is not None:
-                batch['soft'] = self.soft[batch['index']]
             yield batch
 
 
@@ -183,8 +172,7 @@ def joint_batch(
     Returns:
         Images (N, C, H, W), and what the loss terms look at: ``is_source``
         (N,), ``rows_s`` and ``rows_t``, slices of each domain's rows; with a
-        source ``pid_s``, with a target ``pid_t``, ``weight_t`` and, where
-        the labels have shares of clusters, ``soft_t``.
+        source ``pid_s``, with a target ``pid_t`` and ``weight_t``.
     """
     parts = [p['img'].to(device, non_blocking=True) for p in data.values()]
     imgs = torch.stack(parts, 1).flatten(0, 1)
@@ -202,8 +190,6 @@ def joint_batch(
     if 'target' in data:
         batch['pid_t'] = data['target']['pid']
         batch['weight_t'] = data['target']['weight']
-        if 'soft' in data['target']:
-            batch['soft_t'] = data['target']['soft']
     moved = {name: _moved(value, device) for name, value in batch.items()}
     return imgs, {**moved, **rows}
 

@@ -38,8 +38,6 @@ ROUND_KEYS = (
     'loss.daam.orth',
     'loss.daam.domain_loss',
     'loss.daam.weight_soft',
-    'loss.daam.weight_assign',
-    'loss.daam.assign_temperature',
     'pseudo_labels.method',
     'pseudo_labels.sample_weights',
     'pseudo_labels.weight_scale',
