@@ -109,7 +109,6 @@ ROUNDS_ONLY = {
     'pseudo_labels.min_samples': 2,
     'pseudo_labels.k1': 9,
     'pseudo_labels.k2': 2,
-    'pseudo_labels.outliers': 'own',
     'sampler.train_sampler_t': 'PseudoIdentitySampler',
     'train.ema_decay': 0.9,
     'train.forward': 'separate',

@@ -48,12 +48,6 @@ def test_outliers_are_left_out():
         np.testing.assert_allclose(center, mean, atol=1e-6)
 
 
-def test_outliers_of_their_own():
-    found = label(with_stranger(), k1=12, k2=1, outliers='own')
-    assert found.labels[-1] == 4 == len(found.centers) - 1
-    assert found.weights.min() > 0
-
-
 def test_weights_are_those_of_eq_9():
     features = blobs(spread=0.1)
     found = label(features)
@@ -85,7 +79,6 @@ def test_a_run_from_the_settings(tmp_path, method):
     cfg.pseudo_labels.method = method
     cfg.pseudo_labels.k1 = 8
     cfg.pseudo_labels.k2 = 3
-    cfg.pseudo_labels.outliers = 'own'
     stages = [row['stage'] for row in adapt(cfg)['rows']]
     assert stages == ['direct', 'adabn', 'round', 'final']
 

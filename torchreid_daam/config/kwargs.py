@@ -133,7 +133,6 @@ def dbscan_kwargs(cfg: CN) -> dict[str, Any]:
         'min_samples': cfg.pseudo_labels.min_samples,
         'k1': cfg.pseudo_labels.k1,
         'k2': cfg.pseudo_labels.k2,
-        'outliers': cfg.pseudo_labels.outliers,
         'sample_weights': cfg.pseudo_labels.sample_weights,
         'weight_scale': cfg.pseudo_labels.weight_scale,
         'max_memory_gb': cfg.pseudo_labels.max_memory_gb,

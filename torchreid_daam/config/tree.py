@@ -165,7 +165,6 @@ def get_default_config() -> CN:
     cfg.pseudo_labels.min_samples = 4  # dbscan: neighbours of a core
     cfg.pseudo_labels.k1 = 30  # dbscan: nearest images that make a set
     cfg.pseudo_labels.k2 = 6  # dbscan: nearest images averaged over
-    cfg.pseudo_labels.outliers = 'drop'  # dbscan; or own: a cluster each
     cfg.pseudo_labels.max_memory_gb = 12.0  # of clustering; 0 = any
     cfg.pseudo_labels.min_clusters = 2  # fewer that are not empty: stop
     cfg.pseudo_labels.max_share = 0.8  # of the largest cluster; more: stop

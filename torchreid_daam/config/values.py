@@ -16,7 +16,6 @@ from torchreid_daam.losses import (
 from torchreid_daam.optim import SAME, SCHEDULES
 from torchreid_daam.precision import PRECISIONS
 from torchreid_daam.pseudo_labels import WEIGHT_SCALES
-from torchreid_daam.recipe.dbscan import OUTLIERS
 
 CHOICES: dict[str, tuple] = {
     'device': ('auto', 'cpu', 'cuda', 'mps'),
@@ -41,7 +40,6 @@ CHOICES: dict[str, tuple] = {
     'train.forward': ('joint', 'separate'),
     'pseudo_labels.cluster_search': ('rule', 'silhouette'),
     'pseudo_labels.method': ('kmeans', 'minibatch', 'dbscan'),
-    'pseudo_labels.outliers': OUTLIERS,
     'pseudo_labels.sample_weights': ('confidence', 'none'),
     'pseudo_labels.weight_scale': WEIGHT_SCALES,
     'pseudo_labels.head_init': ('random', 'centers'),

@@ -18,7 +18,6 @@ from torchreid_daam.pseudo_labels import (
 from torchreid_daam.recipe.jaccard import jaccard_distances, predicted_memory
 
 logger = logging.getLogger('torchreid_daam')
-OUTLIERS = ('drop', 'own')
 # Of one core, measured: for two images and a dimension.
 DBSCAN_SECONDS = 6e-11
 
@@ -30,7 +29,7 @@ def dbscan_cost(images: int, dim: int, k1: int, k2: int) -> Cost:
 
 
 class DBSCANLabeller:
-    """Clusters of unknown number; images in none are outliers.
+    """Clusters of unknown number; images in none are left out (label -1).
 
     The recipe of SpCL (Ge et al., NeurIPS 2020), whose settings are the
     defaults. Features are clustered at length 1.
@@ -42,8 +41,6 @@ class DBSCANLabeller:
             of a cluster. Config key ``pseudo_labels.min_samples``.
         k1: see :func:`jaccard_distances`. Config key ``pseudo_labels.k1``.
         k2: the same. Config key ``pseudo_labels.k2``.
-        outliers: ``drop`` leaves them out (label -1), ``own`` makes each a
-            cluster. Config key ``pseudo_labels.outliers``.
         sample_weights: ``confidence`` is Eq. (9), ``none`` sets every w to 1.
         weight_scale: see :func:`confidence_weights`.
         max_memory_gb: more predicted memory is refused; 0 = no limit. Config
@@ -59,16 +56,13 @@ class DBSCANLabeller:
         min_samples: int = 4,
         k1: int = 30,
         k2: int = 6,
-        outliers: str = 'drop',
         sample_weights: str = 'confidence',
         weight_scale: str = 'normalized',
         max_memory_gb: float = 0.0,
     ) -> None:
-        check_choice('outliers', outliers, OUTLIERS)
         check_choice('sample_weights', sample_weights, ('confidence', 'none'))
         self.eps, self.min_samples = eps, min_samples
         self.k1, self.k2 = k1, k2
-        self.outliers = outliers
         self.sample_weights = sample_weights
         self.weight_scale = weight_scale
         self.max_memory_gb = max_memory_gb
@@ -114,10 +108,6 @@ class DBSCANLabeller:
         space = unit_rows(f)
         with threadpool_limits(limits=1):
             labels = self._labels(space)
-        if self.outliers == 'own':
-            alone = labels < 0
-            found = labels.max() + 1
-            labels[alone] = found + np.arange(alone.sum())
         used = labels >= 0
         if not used.any():
             raise RunFailed(

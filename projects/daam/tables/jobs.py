@@ -50,7 +50,6 @@ ROUND_KEYS = (
     'pseudo_labels.min_samples',
     'pseudo_labels.k1',
     'pseudo_labels.k2',
-    'pseudo_labels.outliers',
 )
 # Files beside the package that a method or seat is made of.
 FILES = {

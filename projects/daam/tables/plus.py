@@ -35,7 +35,6 @@ INGREDIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
             'pseudo_labels.k1',
             'pseudo_labels.k2',
             'pseudo_labels.min_samples',
-            'pseudo_labels.outliers',
         ),
     ),
     'equal': ('no weights', ('pseudo_labels.sample_weights',)),
