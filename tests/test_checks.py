@@ -206,14 +206,14 @@ WRONG = {
         'less than 1',
     ),
     'feature of a head': (
-        'test.feature pooled pseudo_labels.head_init centers',
-        'test.feature=pooled',
+        'test.feature pre_relu pseudo_labels.head_init centers',
+        'test.feature=pre_relu',
         'head_init random',
     ),
     'feature of a plain model': (
         'loss.name softmax train.max_epoch 1 model.name resnet18 '
-        'test.feature pooled',
-        'test.feature=pooled',
+        'test.feature pre_relu',
+        'test.feature=pre_relu',
         'resnet18',
     ),
     'PK batch': (

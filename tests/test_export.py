@@ -208,7 +208,6 @@ def test_the_graph_is_what_a_tracker_reads():
         {'attention': 'independent', 'gate': 'harmonious'},
         {'gate': 'literal', 'embed_dim': 6},
         {'feature': 'pre_relu'},
-        {'feature': 'pooled'},
     ],
 )
 def test_a_file_answers_as_its_model(format_, options):

@@ -351,21 +351,18 @@ def test_features_by_hand():
     wanted = {
         'embedding': before.clamp_min(0),
         'pre_relu': before,
-        'pooled': pooled,
     }
     assert (before < 0).any()
     for feature, value in wanted.items():
         found = tiny(feature).eval()
         torch.testing.assert_close(found(x), value)
-        assert found.feature_size == value.shape[1]
         # While training nothing changes.
         one, other = found.train()(x), tiny().train()(x)
         assert torch.equal(one.feat_dsh, other.feat_dsh)
 
 
-@pytest.mark.parametrize('feature', ['pre_relu', 'pooled'])
-def test_a_saved_model_gives_its_own_feature(feature, tmp_path):
-    model, x = tiny(feature).eval(), torch.randn(2, 3, 32, 16)
+def test_a_saved_model_gives_its_own_feature(tmp_path):
+    model, x = tiny('pre_relu').eval(), torch.randn(2, 3, 32, 16)
     path = tmp_path / 'model.pth'
     torch.save({'state_dict': model.state_dict()}, path)
     assert torch.equal(load_model(path)(x), model(x))
@@ -379,6 +376,6 @@ def test_a_saved_model_gives_its_own_feature(feature, tmp_path):
 
 def test_the_default_is_no_part_of_the_record():
     assert 'feature' not in decode_record(tiny().record)
-    assert decode_record(tiny('pooled').record)['feature'] == 'pooled'
+    assert decode_record(tiny('pre_relu').record)['feature'] == 'pre_relu'
     with pytest.raises(ValueError, match='feature'):
         tiny('wide')

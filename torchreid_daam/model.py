@@ -28,7 +28,7 @@ from torchreid_daam.record import (
 
 LOSSES = ('softmax', 'triplet', 'daam')
 # What an evaluated model gives, and where its shared branch then ends.
-FEATURES = {'embedding': None, 'pre_relu': -1, 'pooled': 2}
+FEATURES = {'embedding': None, 'pre_relu': -1}
 HEAD_STD = 0.01
 
 
@@ -71,8 +71,7 @@ class DAAM(nn.Module):
         last_stride: 1 doubles the side of the map (ResNet family).
         nominal_head: whether the head of Eq. 5 exists.
         feature: what eval mode gives: ``embedding`` is f_sh, ``pre_relu``
-            f_sh before its ReLU, ``pooled`` the pooled domain-shared map
-            (N, C). Weights don't depend on it.
+            f_sh before its ReLU. Weights don't depend on it.
         seed: initial weights are drawn by (seed, module name); None takes
             one number from torch's global generator.
 
@@ -153,7 +152,6 @@ class DAAM(nn.Module):
                 add('nominal', _head, embed_dim, 1)
             if dsp_branch:
                 add('domain', _head, embed_dim, 2)
-        self.feature_size = channels if feature == 'pooled' else embed_dim
         self.register_buffer('record', encode_record(self.architecture))
 
     def separate(self, f: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -173,7 +173,7 @@ def get_default_config() -> CN:
     cfg.test.batch_size = 100  # images
     cfg.test.dist_metric = 'euclidean'  # or cosine
     cfg.test.evaluator = 'chunked'  # or torchreid's own, far slower
-    cfg.test.feature = 'embedding'  # or pre_relu, pooled
+    cfg.test.feature = 'embedding'  # or pre_relu
     cfg.test.normalize_feature = False  # L2, before the distance
     cfg.test.ranks = [1, 5, 10, 20]  # printed
     cfg.test.evaluate = False  # only evaluate

@@ -51,7 +51,7 @@ CHOICES: dict[str, tuple] = {
         'RandomDatasetSampler',
         'BalancedIdentitySampler',
     ),
-    'test.feature': ('embedding', 'pre_relu', 'pooled'),
+    'test.feature': ('embedding', 'pre_relu'),
     'test.dist_metric': ('euclidean', 'cosine'),
     'test.evaluator': ('chunked', 'torchreid'),
 }

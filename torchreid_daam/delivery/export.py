@@ -111,7 +111,7 @@ def export(
             **input_output(
                 options.incoming,
                 options.trained,
-                model.feature_size,
+                model.architecture['embed_dim'],
                 list(options.mean),
                 list(options.std),
                 options.normalize,

@@ -131,7 +131,7 @@ class EvaluatingEngine(torchreid.engine.Engine):
             logger.info('%s', told)
             return
         # As long for an image as the test before took, its ranks included.
-        size = unwrapped(self.model).feature_size
+        size = unwrapped(self.model).architecture['embed_dim']
         cost = extraction_cost(images, size, self._seconds / tested)
         logger.info('%s: %s', told, cost)
 
