@@ -14,9 +14,9 @@ those of the other rows, instead of ResNet-50 with Adam and 50 epochs; eps, k1
 and K images of a cluster are those of the row's settings. It starts from the
 source pretraining of the other rows, where the paper starts from ImageNet's
 weights, and then trains on the target alone: as many images as their rounds
-see of both domains. The feature is the network's embedding f_sh, which ends in
-a ReLU, rather than the pooled map behind a BatchNorm; so cosines are not
-negative. SpCL without its self-paced part differs in its instances of
+see of both domains. The feature is the one of ``test.feature``: with
+``pre_relu`` an embedding behind a BatchNorm, where the paper has the pooled
+map behind one. SpCL without its self-paced part differs in its instances of
 outliers, which here are left out.
 """
 
@@ -85,10 +85,10 @@ class ClusterMemory:
 
 
 class Embedding(nn.Module):
-    """f_sh while training too.
+    """What a test gets, while training too.
 
     Args:
-        model: a DAAM without attention; in eval mode it gives f_sh.
+        model: a DAAM without attention.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -98,7 +98,7 @@ class Embedding(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) -> (N, D)."""
         f_dsh, _ = self.model.separate(self.model.backbone.featuremaps(x))
-        return self.model.branch_dsh(f_dsh)
+        return self.model.eval_branch()(f_dsh)
 
 
 def run(cfg: CN) -> dict[str, Any]:
