@@ -133,7 +133,6 @@ BEFORE_TOO = {
     'data.transforms': 'random_flip',
     'sgd.momentum': 0.5,
     'sampler.train_sampler': 'BalancedIdentitySampler',
-    'loss.daam.label_smoothing': 0.1,
     'data.pretrain_transforms': 'random_flip',
     'test.dist_metric': 'cosine',
 }

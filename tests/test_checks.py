@@ -200,11 +200,6 @@ WRONG = {
         'train.ema_decay',
     ),
     'decay': ('train.ema_decay 1', 'train.ema_decay=1', 'less than 1'),
-    'smoothing': (
-        'loss.daam.label_smoothing 1',
-        'label_smoothing=1',
-        'less than 1',
-    ),
     'feature of a head': (
         'test.feature pre_relu pseudo_labels.head_init centers',
         'test.feature=pre_relu',

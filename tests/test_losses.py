@@ -109,32 +109,6 @@ def test_weighted_loss_by_eye(dtype):
     assert float(weighted_reid_loss(y, LABELS, weights)) == 175
 
 
-def test_label_smoothing_equals_torchreid_and_a_loop():
-    y, pids = randn(6, 5), torch.tensor([0, 1, 2, 3, 4, 0])
-    # torchreid's share is .1.
-    theirs = torchreid.losses.CrossEntropyLoss(5, use_gpu=False)
-    found = reid_loss(y, pids, label_smoothing=0.1)
-    torch.testing.assert_close(found, theirs(y, pids))
-    weights = torch.linspace(0.5, 1.5, 6, dtype=torch.float64)
-    total = 0.0
-    for row, label, w in zip(y, pids, weights, strict=True):
-        for k in range(5):
-            share = 0.3 / 5 + (0.7 if k == label else 0.0)
-            total -= float(w) * share * log_softmax(row, k)
-    found = weighted_reid_loss(y, pids, weights, 'sum', 0.3)
-    assert found.item() == pytest.approx(total)
-
-
-def test_label_smoothing_is_of_eq_6_and_8():
-    output, batch = make_output(), make_batch()
-    plain = DAAMLoss()(output, batch)
-    smooth = DAAMLoss(label_smoothing=0.2)(output, batch)
-    changed = {name for name in plain if plain[name] != smooth[name]}
-    assert changed == {'reid_s', 'reid_t'}
-    with pytest.raises(ValueError, match='label_smoothing=1'):
-        DAAMLoss(label_smoothing=1.0)
-
-
 @both_reductions
 def test_weight_one_is_eq_6(reduction):
     y, labels = randn(8, 4), torch.arange(8) % 4

@@ -59,10 +59,7 @@ def domain_similarity_loss(
 
 
 def reid_loss(
-    y: torch.Tensor,
-    pids: torch.Tensor,
-    reduction: str = 'mean',
-    label_smoothing: float = 0.0,
+    y: torch.Tensor, pids: torch.Tensor, reduction: str = 'mean'
 ) -> torch.Tensor:
     """Eq. (6) of arXiv:1905.10529, cross entropy on the labelled source.
 
@@ -73,9 +70,8 @@ def reid_loss(
         y: logits (N, P).
         pids: identities (N,) in 0 .. P - 1.
         reduction: ``mean`` or ``sum``. Config key ``loss.daam.reduction``.
-        label_smoothing: see :func:`weighted_reid_loss`.
     """
-    return weighted_reid_loss(y, pids, None, reduction, label_smoothing)
+    return weighted_reid_loss(y, pids, None, reduction)
 
 
 def weighted_reid_loss(
@@ -83,7 +79,6 @@ def weighted_reid_loss(
     labels: torch.Tensor,
     weights: torch.Tensor | None = None,
     reduction: str = 'mean',
-    label_smoothing: float = 0.0,
 ) -> torch.Tensor:
     """Eq. (8) of arXiv:1905.10529, cross entropy weighted by confidence.
 
@@ -97,17 +92,11 @@ def weighted_reid_loss(
         weights: w (N,), constants: no gradient flows through them. All 1
             where not given.
         reduction: ``mean`` or ``sum``. Config key ``loss.daam.reduction``.
-        label_smoothing: e; the target is 1 - e at the label and e / K is
-            added everywhere (Szegedy et al., Rethinking the Inception
-            Architecture, CVPR 2016). Not in the paper. Config key
-            ``loss.daam.label_smoothing``.
 
     Raises:
         ValueError: if there is not one weight per label.
     """
-    values = F.cross_entropy(
-        y, labels, reduction='none', label_smoothing=label_smoothing
-    )
+    values = F.cross_entropy(y, labels, reduction='none')
     if weights is not None:
         # (N, 1) would broadcast to (N, N) and still give a plausible scalar.
         if weights.shape != values.shape:
@@ -221,15 +210,12 @@ class DAAMLoss(nn.Module):
         domain_loss: ``occ`` is Eq. (5); ``grl`` (gradient reversal), ``mmd``
             and ``none`` take its place, under the same name ``ds``. Config
             key ``loss.daam.domain_loss``.
-        label_smoothing: of Eq. (6) and (8), in [0, 1). Config key
-            ``loss.daam.label_smoothing``.
         domain_head: the model's head (N, D) -> (N, 1) that ``grl`` trains to
             tell the domains apart. Its parameters stay the model's.
 
     Raises:
         ValueError: if a choice is unknown, a weight is negative or not
-            finite, ``label_smoothing`` is no share, or ``grl`` has no
-            ``domain_head``.
+            finite, or ``grl`` has no ``domain_head``.
     """
 
     def __init__(
@@ -242,7 +228,6 @@ class DAAMLoss(nn.Module):
         reduction: str = 'mean',
         orth: str = 'cosine',
         domain_loss: str = 'occ',
-        label_smoothing: float = 0.0,
         domain_head: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         super().__init__()
@@ -263,10 +248,7 @@ class DAAMLoss(nn.Module):
                 raise ValueError(
                     f'weight_{name}={weight} is not a finite number >= 0'
                 )
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f'label_smoothing={label_smoothing}: 0 to 1')
         self.reduction = reduction
-        self.label_smoothing = label_smoothing
         self.orth = orth
         self.domain_loss = domain_loss
         # In a tuple, which nn.Module does not search: as a submodule the
@@ -328,20 +310,14 @@ class DAAMLoss(nn.Module):
 
     def _reid_s(self, output, batch):
         y = output.y_s[rows_of(batch, 's')]
-        return reid_loss(
-            y, batch['pid_s'], self.reduction, self.label_smoothing
-        )
+        return reid_loss(y, batch['pid_s'], self.reduction)
 
     def _reid_t(self, output, batch):
         if output.y_t is None:
             raise ValueError("term 'reid_t' needs y_t, which is None")
         y = output.y_t[rows_of(batch, 't')]
         return weighted_reid_loss(
-            y,
-            batch['pid_t'],
-            batch['weight_t'],
-            self.reduction,
-            self.label_smoothing,
+            y, batch['pid_t'], batch['weight_t'], self.reduction
         )
 
     def _ds(self, output, batch):

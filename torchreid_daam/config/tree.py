@@ -147,7 +147,6 @@ def get_default_config() -> CN:
     cfg.loss.daam.weight_dsp = 1.0  # of Eq. 10
     cfg.loss.daam.weight_orth = 1.0  # of Eq. 11
     cfg.loss.daam.weight_soft = 0.0  # of the averaged model's answers
-    cfg.loss.daam.label_smoothing = 0.0  # of Eq. 6 and 8
     cfg.loss.daam.reduction = 'mean'  # mean, or sum as printed
     cfg.loss.daam.orth = 'cosine'  # cosine, or paper: squared norms
     cfg.loss.daam.domain_loss = 'occ'  # occ (Eq. 5), grl, mmd or none

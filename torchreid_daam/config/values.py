@@ -124,7 +124,6 @@ HIGHEST: dict[str, int] = {
 SHARES = (
     'data.source_holdout',
     'train.ema_decay',
-    'loss.daam.label_smoothing',
     'sgd.momentum',
     'sgd.dampening',
     'rmsprop.alpha',
