@@ -39,8 +39,7 @@ def supervised_settings(cfg: CN, num_source: int, num_target: int) -> CN:
     rate = train.pretrain_lr
     cfg = cfg.clone()
     cfg.loss.name = 'softmax'
-    # As L_ReIDs of Eq. 6; torchreid's smoothing is of 0.1.
-    cfg.loss.softmax.label_smooth = cfg.loss.daam.label_smoothing > 0
+    cfg.loss.softmax.label_smooth = False  # as L_ReIDs of Eq. 6
     cfg.data.sources = list(cfg.data.targets)
     # A stock engine has one stage, and orders of its own.
     cfg.data.pretrain_transforms = []

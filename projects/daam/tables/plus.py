@@ -59,7 +59,6 @@ INGREDIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ('train.ema_decay', 'loss.daam.weight_soft'),
     ),
     'feature': ('f_sh before its ReLU', ('test.feature',)),
-    'smooth': ('label smoothing', ('loss.daam.label_smoothing',)),
     'no_dsp': ('no DSP branch', ('model.daam.dsp_branch',)),
 }
 _CROPS = ['random_flip', 'random_crop']
@@ -121,7 +120,7 @@ def peers() -> list[Row]:
     plain = {
         **PLAIN,
         'loss.daam.domain_loss': 'none',
-        **of('apart', 'equal', 'cosine', 'jitter', 'feature', 'smooth'),
+        **of('apart', 'equal', 'cosine', 'jitter', 'feature'),
     }
     clusters = of('dbscan')
     teacher = {**clusters, **_EMA, 'loss.daam.weight_soft': 0.5}
