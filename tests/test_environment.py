@@ -54,6 +54,22 @@ def test_footer():
     )
 
 
+def test_peak_memory_remembers_processes_that_are_gone(monkeypatch):
+    class Child:
+        pid = 1
+
+    monkeypatch.setattr(environment, '_highest', 0)
+    monkeypatch.setattr(environment, '_peak_of', lambda pid: 5 * 10**6)
+    children = [Child(), Child()]
+    monkeypatch.setattr(
+        environment.multiprocessing, 'active_children', lambda: children
+    )
+    with_them = environment.peak_memory()
+    assert with_them > 10
+    children.clear()
+    assert environment.peak_memory() == with_them
+
+
 @pytest.mark.parametrize('what', ['peak_memory', 'footer'])
 def test_without_the_resource_module(monkeypatch, what):
     monkeypatch.setattr(environment, 'resource', None)

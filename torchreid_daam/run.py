@@ -23,7 +23,11 @@ from torchreid_daam.errors import (
 from torchreid_daam.first_look import look_first
 from torchreid_daam.job import Job, make_job
 from torchreid_daam.outcome import add_oracle, add_selection, tables
-from torchreid_daam.runs.environment import describe, footer
+from torchreid_daam.runs.environment import (
+    describe,
+    footer,
+    peak_memory,
+)
 from torchreid_daam.runs.folder import RunFolder
 from torchreid_daam.runs.held import write_held
 from torchreid_daam.runs.lock import owned
@@ -182,6 +186,7 @@ def _closed(engine: Any) -> Iterator[None]:
         yield
     finally:
         if hasattr(engine, 'domains'):
+            peak_memory()  # with them
             engine.domains.close()
 
 
