@@ -91,6 +91,21 @@ def test_confident():
     assert confident(features, labels).tolist() == [True, True] + [False] * 3
 
 
+def test_pairs_of_one_person_are_of_sure_images():
+    rng = np.random.default_rng(0)
+    features, pids, cameras = people(6, 4, 0.5, rng)
+    sure = rng.random(len(pids)) < 0.5
+    found = cross_camera_pairs(features, pids, cameras, rng, sure=sure)
+    plain = cross_camera_pairs(features, pids, cameras, rng)
+    known = cross_camera_pairs(features[sure], pids[sure], cameras[sure], rng)
+    assert (~found.same).sum() == (~plain.same).sum()
+    assert found.same.sum() == known.same.sum() < plain.same.sum()
+    np.testing.assert_allclose(
+        np.sort(found.distance[found.same]),
+        np.sort(known.distance[known.same]),
+    )
+
+
 @pytest.mark.parametrize('rate', [0.01, 0.05, 0.29, 0.5])
 def test_no_more_than_the_wished_share_is_accepted(rate):
     """And one more pair would be too many, ties or not."""

@@ -24,8 +24,12 @@ from torchreid_daam.runs.held import read_held
 from torchreid_daam.use import Opened, open_model, settings_file
 
 logger = logging.getLogger('torchreid_daam')
-# Vectors, people and cameras.
-_Images = tuple[np.ndarray, np.ndarray, np.ndarray]
+# Vectors, people, cameras, and whether the people are sure.
+_Images = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+ONE_CAMERA = (
+    'all images are of one camera: between two cameras one person looks less '
+    'alike'
+)
 _ROUND = re.compile(r'round-(\d+)\.npz')
 
 
@@ -92,8 +96,6 @@ def _lacking(name: str, images: _Images | None) -> str:
             'target': 'no pseudo labels beside it',
             'source': 'no source with people that were not trained on',
         }[name]
-    if len(np.unique(images[2])) < 2:
-        return f'{name}: no pair of images has two cameras'
     return (
         f'{name}: of the pairs of two cameras none is of one person, or none '
         'of two people'
@@ -101,7 +103,7 @@ def _lacking(name: str, images: _Images | None) -> str:
 
 
 def _target_images(cfg: CN, model: str, opened: Opened) -> _Images | None:
-    """From the confident half of each cluster of the last round."""
+    """Clustered images of the last round; half of each cluster is sure."""
     folder = checkpoint_file(model).parent.parent / 'pseudo_labels'
     rounds = {
         int(match[1]): path
@@ -126,8 +128,9 @@ def _target_images(cfg: CN, model: str, opened: Opened) -> _Images | None:
     vectors, paths = opened.vectors(names)
     label = np.array([labels[path] for path in paths])
     camera = np.array([cameras[path] for path in paths])
-    sure = confident(vectors, label)
-    return vectors[sure], label[sure], camera[sure]
+    used = label >= 0
+    vectors, label, camera = vectors[used], label[used], camera[used]
+    return vectors, label, camera, confident(vectors, label)
 
 
 def _source_images(cfg: CN, model: str, opened: Opened) -> _Images | None:
@@ -147,7 +150,12 @@ def _source_images(cfg: CN, model: str, opened: Opened) -> _Images | None:
         cameras += [entries[path][1] + number * 10**3 for path in paths]
     if not vectors:
         return None
-    return np.concatenate(vectors), np.array(pids), np.array(cameras)
+    return (
+        np.concatenate(vectors),
+        np.array(pids),
+        np.array(cameras),
+        np.ones(len(pids), bool),
+    )
 
 
 # Person and camera by path.
@@ -225,7 +233,13 @@ def _is_there(cfg: CN, name: str) -> bool:
     return folder is None or os.path.isdir(os.path.join(root, folder))
 
 
-def _calibrated(vectors, pids, cameras, rate, name) -> dict[str, Any] | None:
+def _calibrated(vectors, pids, cameras, sure, rate, name) -> dict | None:
     generator = key_generator(0, 'calibrate', name)
-    pairs = cross_camera_pairs(vectors, pids, cameras, generator)
-    return calibrate_pairs(pairs, rate, generator)
+    alone = len(np.unique(cameras)) == 1
+    if alone:
+        cameras = np.arange(len(cameras))  # any two images, then
+    pairs = cross_camera_pairs(vectors, pids, cameras, generator, sure=sure)
+    found = calibrate_pairs(pairs, rate, generator)
+    if found and alone:
+        found['warnings'].append(ONE_CAMERA)
+    return found

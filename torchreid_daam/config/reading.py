@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode as CN
 
+from torchreid_daam.config.removed import REMOVED, idle
 from torchreid_daam.errors import InputError, one_line
 
 MOST_NODES = 10_000
@@ -98,8 +99,13 @@ def merge_options(cfg: CN, options: Sequence[str]) -> None:
 
 
 def _set(cfg: CN, key: str, value: Any, where: str) -> None:
-    if cfg.key_is_deprecated(key):
+    if cfg.key_is_deprecated(key) or idle(key, value):
         return
+    if key in REMOVED:
+        raise InputError(
+            f'{key}={_shown(value)}: was removed, since it did not help '
+            f'(docs/method.md); allowed is {REMOVED[key]}'
+        )
     known = flatten(cfg)
     if key not in known:
         near = difflib.get_close_matches(key, known, 1, 0.6)

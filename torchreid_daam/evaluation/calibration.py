@@ -42,6 +42,7 @@ def cross_camera_pairs(
     cameras: np.ndarray,
     generator: np.random.Generator,
     sample: int = SAMPLE,
+    sure: np.ndarray | None = None,
 ) -> Pairs:
     """All pairs of two cameras among a sample of images.
 
@@ -51,6 +52,10 @@ def cross_camera_pairs(
         cameras: (N,).
         generator: draws the sample.
         sample: images.
+        sure: (N,) which identities can be relied on. A pair of one person
+            needs two such images; two clusters are two people with any,
+            and without the unsure ones they would look further apart than
+            people are.
     """
     rows = np.sort(
         generator.choice(
@@ -59,8 +64,11 @@ def cross_camera_pairs(
     )
     pids, cameras = np.asarray(pids)[rows], np.asarray(cameras)[rows]
     i, j = np.triu_indices(len(rows), 1)
-    apart = cameras[i] != cameras[j]
-    i, j = i[apart], j[apart]
+    wanted = cameras[i] != cameras[j]
+    if sure is not None:
+        both = np.asarray(sure)[rows]
+        wanted &= (pids[i] != pids[j]) | (both[i] & both[j])
+    i, j = i[wanted], j[wanted]
     chosen = np.asarray(features)[rows]
     distance = cosine_distances(chosen, chosen)[i, j]
     return Pairs(distance, pids[i] == pids[j], np.stack((pids[i], pids[j]), 1))

@@ -8,7 +8,9 @@ from typing import Any
 
 from yacs.config import CfgNode as CN
 
+from torchreid_daam.config import flatten, get_default_config
 from torchreid_daam.config.identity import RESUME_KEYS
+from torchreid_daam.config.removed import without_idle
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.checkpoint import (
     FORMAT,
@@ -132,7 +134,10 @@ def check_same(
     Raises:
         InputError: naming the keys that differ.
     """
-    config, settings = there.get('config', {}), origin['config']
+    # A run of before a key was there did as its default does.
+    settings, default = origin['config'], flatten(get_default_config())
+    config = without_idle(there.get('config', {}))
+    config = {**{k: default.get(k) for k in settings}, **config}
     fixed = (config.keys() | settings.keys()) - set(RESUME_KEYS)
     differ = sorted(k for k in fixed if config.get(k) != settings.get(k))
     if differ:

@@ -33,7 +33,7 @@ NOTE = (
     'the best round, what is lost by the selected and by the last one, and '
     'the rank correlation of score and mAP over the rounds. Its last columns '
     'are the shares of pairs of two cameras among the test images that a '
-    'threshold for 1 % false accepts, from confident pseudo labels, really '
+    'threshold for 1 % false accepts, from pseudo labels, really '
     'accepts and rejects wrongly.'
 )
 
