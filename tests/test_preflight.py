@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -225,6 +226,47 @@ def test_loading_processes_of_the_look_end_with_it(cfg, monkeypatch):
     first_look.look_first(job)
     assert len(set(alive) - before) >= 2
     assert set(multiprocessing.active_children()) <= before
+
+
+def test_the_model_of_the_look_is_gone_after_it(cfg, monkeypatch):
+    cfg.data.load_train_targets = True
+    job, models = prepare(cfg), []
+    real = first_look.add_cost
+
+    def measuring(report, other, later_bytes):
+        real(report, other, later_bytes)
+        models.append(weakref.ref(other.engine.model))
+
+    monkeypatch.setattr(first_look, 'add_cost', measuring)
+    first_look.look_first(job)
+    (model,) = models
+    assert model() is None
+
+
+def test_a_compiled_run_goes_on(cfg, monkeypatch):
+    """The model of the look is not compiled, its settings are the same."""
+    compiled = []
+    monkeypatch.setattr(
+        torch, 'compile', lambda call: compiled.append(call) or call
+    )
+    cfg.train.compile = True
+    adapt(cfg)
+    assert len(compiled) == 1
+    cfg.train.rounds, cfg.model.resume = 2, 'auto'
+    adapt(cfg)
+    assert len(compiled) == 2
+
+
+def test_without_a_source(cfg, tmp_path):
+    adapt(cfg)
+    weights = cfg.save_dir / 'checkpoints' / 'selected.pth'
+    cfg.data.sources, cfg.train.pretrain_epoch = [], 0
+    cfg.model.load_weights = str(weights)
+    cfg.data.save_dir = str(tmp_path / 'free')
+    adapt(cfg)
+    found = json.loads((cfg.save_dir / 'check.json').read_text())
+    assert list(found['domains']) == ['target']
+    assert found['run']['adaptation_steps'] == 20 // 8
 
 
 def test_an_engine_of_ones_own_is_not_measured(cfg):

@@ -9,6 +9,8 @@ from torchreid_daam import adapt, get_default_config
 from torchreid_daam.config import flatten, merge_file, merge_options
 from torchreid_daam.config.removed import REMOVED, idle, without_idle
 from torchreid_daam.errors import InputError
+from torchreid_daam.run_data import settings_of
+from torchreid_daam.runs.checkpoint import read_checkpoint, save_checkpoint
 from torchreid_daam.runs.resume import check_same
 
 
@@ -21,6 +23,9 @@ def test_what_did_nothing_is_read(key, tmp_path):
     cfg = get_default_config()
     value = REMOVED[key]
     merge_options(cfg, [key, str(0.7 if value is None else value)])
+    if value == 0:
+        for text in ('0', '0.0', '0e0'):
+            merge_options(cfg, [key, text])
     *path, name = key.split('.')
     tree = {name: value}
     for part in reversed(path):
@@ -59,11 +64,22 @@ def test_a_run_of_then_may_go_on():
 
 
 def test_with_a_whole_run(tmp_path):
+    """Its checkpoint and its settings have the key."""
     cfg = tiny_config(tmp_path)
     adapt(cfg)
     path = cfg.save_dir / 'config.yaml'
     tree = yaml.safe_load(path.read_text())
     tree['loss']['daam']['label_smoothing'] = 0.0
     path.write_text(yaml.safe_dump(tree))
-    cfg.model.resume, cfg.train.rounds = 'auto', 2
+    assert settings_of(cfg.save_dir).train.rounds == 1
+    last = cfg.save_dir / 'checkpoints' / 'last.pth'
+    state = read_checkpoint(str(last), 'model.resume')
+    state['origin']['config']['loss.daam.label_smoothing'] = 0.0
+    save_checkpoint(last, state)
+    cfg.model.resume, cfg.train.rounds = str(last), 2
     adapt(cfg)
+    state['origin']['config']['loss.daam.label_smoothing'] = 0.1
+    save_checkpoint(last, state)
+    cfg.train.rounds = 3
+    with pytest.raises(InputError, match=r'label_smoothing \(was 0.1'):
+        adapt(cfg)

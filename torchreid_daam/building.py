@@ -57,7 +57,7 @@ def build_model(cfg: CN, num_classes: int) -> nn.Module:
     return model
 
 
-def placed(cfg: CN, model: nn.Module) -> nn.Module:
+def placed(cfg: CN, model: nn.Module, compiled: bool) -> nn.Module:
     """The model on its device, in its layout, on all GPUs.
 
     Of several processes each has one, whose BatchNorm sees all of a batch.
@@ -67,7 +67,7 @@ def placed(cfg: CN, model: nn.Module) -> nn.Module:
     if cfg.train.channels_last:
         # Convolutions hand the layout of their weights on to what follows.
         model = model.to(memory_format=torch.channels_last)
-    if cfg.train.compile:
+    if compiled:
         # The map alone: the K-way head behind it changes its size.
         backbone = model.backbone
         backbone.featuremaps = torch.compile(backbone.featuremaps)

@@ -97,8 +97,8 @@ def _lacking(name: str, images: _Images | None) -> str:
             'source': 'no source with people that were not trained on',
         }[name]
     return (
-        f'{name}: of the pairs of two cameras none is of one person, or none '
-        'of two people'
+        f'{name}: no pair of images of one person, or none of two people; '
+        'they are of two cameras, where there are two'
     )
 
 
@@ -187,7 +187,8 @@ def _held(cfg: CN, model: str) -> _People:
 def _may_know(cfg: CN, model: str) -> bool:
     """Whether weights that were loaded were trained on people held back.
 
-    They were not, where their own run held back the same people.
+    They were not, where their own run held back the same people. Where that
+    can't be told, they may have been.
     """
     if not cfg.model.load_weights or 'source_folder' not in cfg.data.sources:
         return False

@@ -43,7 +43,9 @@ def check(cfg: CN) -> Report:
     if not report.problems:
         try:
             check_images(cfg, datamanager)
-            add_cost(report, make_job(cfg, data=(lists, datamanager)))
+            job = make_job(cfg, data=(lists, datamanager))
+            add_cost(report, job)
+            job.engine.domains.close()
         except InputError as error:
             report.problems.append(str(error))
     report.write(cfg.data.save_dir)

@@ -1,13 +1,14 @@
 """The start of a run: what its images are like, and what it will take."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+import gc
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from torchreid_daam import distributed
 from torchreid_daam.check import add_cost
+from torchreid_daam.findings import Report
 from torchreid_daam.job import Job, make_job
 from torchreid_daam.preflight import scan
 from torchreid_daam.randomness import restored
@@ -31,32 +32,34 @@ def look_first(job: Job, measured: bool = True) -> None:
         lambda: scan(job.cfg, job.datamanager, job.lists)
     )
     if measured and not report.problems:
-        with _spare(job) as other:
-            add_cost(report, other, job.engine.domains.cache_bytes)
+        _measure(job, report)
+        gc.collect()  # the other model, which refers to itself
+        if job.cfg.use_gpu:
+            torch.cuda.empty_cache()
     report.write(job.folder.path)
     print(report.text() + '\n')
     report.raise_problems()
 
 
-@contextlib.contextmanager
-def _spare(job: Job) -> Iterator[Job]:
-    """Another job of the same settings and data, whose weights may move.
+def _measure(job: Job, report: Report) -> None:
+    """On another job of the same settings and data, whose weights may move.
 
     Global generators are put back: the run's own draws stay what they are.
     """
     cfg = job.cfg.clone()
     cfg.data.cache = 'none'  # the run's own is counted
-    cfg.train.compile = False  # that takes minutes
-    data = job.lists, job.datamanager
-    with restored(), torch.random.fork_rng():
-        other = make_job(cfg, data=data, labeller=_nothing)
+    devices = [torch.cuda.current_device()] if cfg.use_gpu else []
+    with restored(), torch.random.fork_rng(devices):
+        other = make_job(
+            cfg,
+            labeller=_nothing,
+            data=(job.lists, job.datamanager),
+            spare=True,
+        )
         try:
-            yield other
+            add_cost(report, other, job.engine.domains.cache_bytes)
         finally:
             other.engine.domains.close()
-            del other
-            if cfg.use_gpu:
-                torch.cuda.empty_cache()
 
 
 def _nothing(*_: Any) -> Callable:

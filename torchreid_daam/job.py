@@ -114,11 +114,13 @@ def make_job(
     labeller: Callable[[CN, Any], Callable] | None = None,
     engine_class: type[ImageDAAMEngine] = ImageDAAMEngine,
     data: tuple[dict[str, Lists], Any] | None = None,
+    spare: bool = False,
 ) -> Job:
     """:func:`prepare` for settings that :func:`derived.resolved` gave.
 
     ``data`` are lists and data manager, where they have been made and their
-    images checked: what that warns of is said once.
+    images checked: what that warns of is said once. A ``spare`` job is for a
+    few steps: its model is not compiled, which takes minutes.
     """
     torchreid.utils.set_random_seed(cfg.train.seed)
     if cfg.use_gpu:
@@ -129,7 +131,7 @@ def make_job(
     check_data(cfg, datamanager, tracklets)
     model = build_model(cfg, datamanager.num_train_pids)
     check_layers(cfg, model)
-    model = placed(cfg, model)
+    model = placed(cfg, model, compiled=cfg.train.compile and not spare)
     check_size(cfg, model)
     results = Results(config_hash(cfg), cfg.train.seed)
     history = CheckpointHistory(

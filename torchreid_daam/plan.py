@@ -47,6 +47,7 @@ def describe_plan(cfg: CN) -> str:
 
 def _daam_lines(job: Job) -> list[str]:
     cost = estimate(job)
+    job.engine.domains.close()
     images = {
         'source images': cost.source_images,
         'target images': cost.target_images,

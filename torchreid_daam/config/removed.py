@@ -1,5 +1,6 @@
 """Settings that there were once, so that runs of then can still be read."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,11 @@ def idle(key: str, value: Any) -> bool:
     if key not in REMOVED:
         return False
     nothing = REMOVED[key]
-    return nothing is None or value == nothing or str(value) == str(nothing)
+    if nothing is None or str(value) == str(nothing):
+        return True
+    with contextlib.suppress(TypeError, ValueError):
+        return float(value) == float(nothing)
+    return False
 
 
 def without_idle(settings: Mapping[str, Any]) -> dict[str, Any]:

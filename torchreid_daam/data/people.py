@@ -75,10 +75,11 @@ def read_source(
     train = [entry for entry in entries if entry[1] not in kept]
     if holdout and not kept:
         logger.info(
-            'data.source_holdout=%g: nobody is kept from training; it takes '
-            '%d people whom two cameras saw, told apart by '
+            'data.source_holdout=%g of %d people: nobody is kept from '
+            'training; it has to make %d or more, whom two cameras saw by '
             'data.camera_pattern',
             holdout,
+            len(names),
             FEW_PEOPLE,
         )
     if kept:

@@ -69,7 +69,7 @@ def style_items(
                 'with names that begin with it, or data.source_folder, is '
                 'needed'
             )
-    kept = {raw_identity(path, by_folder) for path, *_ in held}
+    kept = {raw_identity(path, by_folder) for path, *_ in held} - {None}
     items, strangers, of_kept = [], [], 0
     for image in find_images([folder], _KEY):
         first, _, rest = image.relative.partition('/')
@@ -77,10 +77,10 @@ def style_items(
         names = [_raw(first)] if rest else []
         names += [_raw(number.group())] if number else []
         raw = next((n for n in names if n in known or n in kept), None)
-        if raw in kept:
-            of_kept += 1
-        elif raw is None:
+        if raw is None:
             strangers.append(image.relative)
+        elif raw not in known:
+            of_kept += 1
         else:
             items.append((image.path, *known[raw]))
     if not items:

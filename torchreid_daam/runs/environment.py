@@ -87,8 +87,8 @@ def peak_memory() -> float | None:
 
     An upper bound: each process's own peak is added up, and pages that they
     share are counted for each. Loading processes that are gone count with
-    the largest of them, or as they did in the last call before: a run asks
-    once more before it ends them.
+    the largest of them. It is the highest of all calls so far: a run asks
+    once more before it ends its loading processes.
     """
     global _highest
     if resource is None:
