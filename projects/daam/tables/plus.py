@@ -90,8 +90,11 @@ PAIR_NAMES = (
 NOTE = (
     'Every row sees as many images, rows named long twice as many in rounds. '
     'How the recipe and the peers were tuned, on seeds from 100 on, is in '
-    '[method.md](method.md); peers share its batches, schedule and '
-    'augmentation, and see `baselines/` for what was scaled.'
+    '[method.md](method.md). Peers share its batches, schedule, augmentation '
+    'and feature; they have no camera-centred features, k-means and Cluster '
+    'Contrast no averaged weights, and see `baselines/` for what was scaled. '
+    '"plus + no attention, no L_DS" is one-network MMT with camera-centred '
+    'features: what plus is above it, attention and L_DS add.'
 )
 
 
