@@ -18,6 +18,7 @@ from torchreid_daam.data import synthetic
 from torchreid_daam.data.domains import scored_tests
 from torchreid_daam.data.folder import chosen
 from torchreid_daam.data.lists import (
+    Entry,
     Lists,
     read_target,
     without_source,
@@ -60,6 +61,12 @@ def read_folders(cfg: CN) -> dict[str, Lists]:
     return lists
 
 
+def held_people(lists: Mapping[str, Lists]) -> Sequence[Entry]:
+    """Images of people of a source folder who are not trained on."""
+    source = lists.get('source_folder')
+    return source.held if source else ()
+
+
 def tracklets_of(
     lists: Mapping[str, Lists], datamanager: Any
 ) -> dict[str, int]:
@@ -97,7 +104,7 @@ def build_datamanager(
         datamanager = load_datamanager(**kwargs)
     _set_augmentation(cfg, datamanager)
     source, copies = datamanager.train_loader.dataset.data, []
-    held = lists['source_folder'].held if 'source_folder' in lists else ()
+    held = held_people(lists)
     if cfg.data.style_folder:
         by_folder = ''
         if cfg.data.sources == ['source_folder']:

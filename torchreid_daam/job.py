@@ -1,7 +1,7 @@
 """From settings to the objects of a run, ready to go."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +35,7 @@ from torchreid_daam.config.kwargs import (
     optimizer_kwargs,
     restart_kwargs,
 )
-from torchreid_daam.data.lists import Entry, Lists
+from torchreid_daam.data.lists import Lists
 from torchreid_daam.datamanager import (
     build_datamanager,
     read_folders,
@@ -76,12 +76,6 @@ class Job(NamedTuple):
     folder: RunFolder
     start_epoch: int
     lists: dict[str, Lists]
-
-    @property
-    def held(self) -> Sequence[Entry]:
-        """Images of people of a source folder who are not trained on."""
-        source = self.lists.get('source_folder')
-        return source.held if source else ()
 
 
 def prepare(

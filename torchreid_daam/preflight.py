@@ -34,16 +34,19 @@ def scan(cfg: CN, datamanager: Any, lists: Mapping[str, Lists]) -> Report:
         'target': datamanager.train_loader_t,
         'source': datamanager.train_loader if cfg.data.sources else None,
     }
-    for name, loader in loaders.items():
-        if loader is None:
-            continue
-        dataset = loader.dataset
-        entries = [*dataset.data, *getattr(dataset, 'left_out', ())]
-        paths = [entry[0] for entry in entries]
-        known = scan_images(
-            paths, cfg.data.root, cfg.data.save_dir, cfg.data.workers
-        )
-        looks = [known[path] for path in paths]
+    domains = {
+        name: [*found.dataset.data, *getattr(found.dataset, 'left_out', ())]
+        for name, found in loaders.items()
+        if found is not None
+    }
+    known = scan_images(
+        [entry[0] for entries in domains.values() for entry in entries],
+        cfg.data.root,
+        cfg.data.save_dir,
+        cfg.data.workers,
+    )
+    for name, entries in domains.items():
+        looks = [known[entry[0]] for entry in entries]
         names = _camera_names(lists.get(f'{name}_folder'))
         figures = domain_figures(looks, [e[2] for e in entries], names, cfg)
         report.domains[name] = figures

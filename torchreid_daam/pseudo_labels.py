@@ -136,13 +136,8 @@ def confidence_weights(
     f = np.asarray(features, dtype=np.float64)[kept]
     if scale != 'raw':
         f = unit_rows(f)
-    _, members, counts = np.unique(
-        np.asarray(labels)[kept], return_inverse=True, return_counts=True
-    )
-    means = np.zeros((len(counts), f.shape[1]))
-    np.add.at(means, members, f)
-    means /= counts[:, None]
-    squared = np.square(f - means[members]).sum(axis=1)
+    means = group_means(f, np.asarray(labels)[kept])
+    squared = np.square(f - means).sum(axis=1)
     if scale == 'relative':
         # No spread at all (say, one image per cluster): all equally sure.
         w = confidence(squared / (squared.mean() or 1.0))
@@ -150,6 +145,27 @@ def confidence_weights(
     else:
         weights[kept] = confidence(squared)
     return weights
+
+
+def group_means(
+    features: np.ndarray,
+    groups: np.ndarray,
+    dtype: np.dtype | type = np.float64,
+) -> np.ndarray:
+    """For each row (N, D) the mean of the rows of its group (N,).
+
+    Args:
+        features: (N, D).
+        groups: (N,), any numbers.
+        dtype: in which rows are added up, and of what is returned.
+    """
+    _, members, counts = np.unique(
+        groups, return_inverse=True, return_counts=True
+    )
+    means = np.zeros((len(counts), features.shape[1]), dtype)
+    np.add.at(means, members, features)
+    means /= counts[:, None].astype(dtype)
+    return means[members]
 
 
 class KMeansLabeller:

@@ -12,6 +12,7 @@ from yacs.config import CfgNode as CN
 
 from torchreid_daam import distributed
 from torchreid_daam.config.kwargs import engine_run_kwargs
+from torchreid_daam.datamanager import held_people
 from torchreid_daam.derived import resolved
 from torchreid_daam.errors import (
     InputError,
@@ -76,7 +77,8 @@ def _adapt(
             folder.begin()
             folder.write_settings(_repeatable(job.cfg).dump())
             if training:
-                write_held(folder.path, folder.data_root, job.held)
+                held = held_people(job.lists)
+                write_held(folder.path, folder.data_root, held)
                 if cfg.model.resume and cfg.loss.name == 'daam':
                     bring_along(cfg.model.resume, folder)
             with _told(folder), _closed(job.engine):

@@ -68,7 +68,9 @@ def scan_images(
         if stamp is None:
             found[path] = Look(path, error='not a regular file')
             continue
-        found[path] = _recalled(path, stamp, known.get(_name(path, root)))
+        found[path] = _recalled(
+            path, stamp, known.get(relative_path(path, root))
+        )
         if found[path] is None:
             new[path] = stamp
     decoded: dict[str, Known] = {}
@@ -77,16 +79,13 @@ def scan_images(
         for seen in progress(looks, 'looking at images', len(new)):
             found[seen.path] = seen
             if not seen.error:
-                name = _name(seen.path, root)
+                name = relative_path(seen.path, root)
                 decoded[name] = _remembered(seen, new[seen.path])
     finally:
         # What was decoded before Ctrl-C need not be decoded again.
         if decoded and remember:
             _write(places, decoded)
     return found
-
-
-_name = relative_path
 
 
 def _remembered(seen: Look, stamp: Stamp) -> Known:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from torchreid_daam.pseudo_labels import PseudoLabels, unit_rows
+from torchreid_daam.pseudo_labels import PseudoLabels, group_means, unit_rows
 
 
 def camera_centred(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
@@ -23,13 +23,8 @@ def camera_centred(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
         features: (N, D).
         cameras: (N,) their numbers.
     """
-    _, members, counts = np.unique(
-        cameras, return_inverse=True, return_counts=True
-    )
-    means = np.zeros((len(counts), features.shape[1]), features.dtype)
-    np.add.at(means, members, features)
-    means /= counts[:, None].astype(features.dtype)
-    return features - means[members] + features.mean(axis=0)
+    means = group_means(features, cameras, features.dtype)
+    return features - means + features.mean(axis=0)
 
 
 class CameraCentredLabeller:

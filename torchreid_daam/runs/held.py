@@ -5,14 +5,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from torchreid_daam.data.lists import Entry
 from torchreid_daam.data.seeded import relative_path
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import write_json
 
 HELD = 'held_people.json'
 FORMAT = 1
-# Path, person, camera.
-Entry = tuple[str, int, int]
 
 
 def write_held(folder: Path, data_root: str, entries: Sequence[Entry]) -> None:
