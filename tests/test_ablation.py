@@ -197,7 +197,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(
 
 
 def test_finished_runs_are_not_repeated_nor_mixed(arguments, in_process):
-    words = arguments('table3', 'fig5', '--rows', 'direct', 'full')
+    words = arguments('table3', 'fig5', '--rows', 'dir*', 'f?ll')
     words += ['--seeds', '0']
     assert command.main(words) == 0
     assert in_process == [
@@ -329,6 +329,7 @@ def one_line(capsys, words):
         (['table3', '--seeds', '-1'], '--seeds=-1'),
         (['table3', '--seeds', 'x'], 'argument --seeds'),
         (['table3', '--rows', 'nope'], '--rows=nope: unknown row'),
+        (['table3', '--rows', 'nope*'], '--rows=nope*: unknown row'),
         (['table3', 'train.rounds', '0'], 'train.rounds=0'),
         (['table3', 'train.lr', 'x'], 'train.lr=x: a number expected'),
         (['table3', 'train.lr', '1', '--quick', '1'], '--quick: has to stand'),

@@ -12,6 +12,7 @@ from tables.records import (
     machine,
     read_suite,
     revision,
+    session_lines,
     suite_as_dict,
 )
 from tables.runner import run_suites
@@ -137,6 +138,18 @@ def test_how_it_was_made(text):
         'a processor, 2 cores, commit abc1234, 1.5 min'
     ) in text
     assert 'Seeds 0, 1, 2; synthetic_source to synthetic_target' in text
+
+
+def test_a_command_given_again_is_one_line():
+    other = {**SESSION, 'commit': 'def5678'}
+    idle = {**other, 'seconds': 0.2}
+    lines = session_lines({'sessions': [SESSION, idle, SESSION, idle]})
+    assert len(lines) == 1
+    assert lines[0].endswith('abc1234, 3.0 min for all that it ran, in 2 goes')
+    assert len(session_lines({'sessions': [SESSION, other]})) == 2
+    # Another suite's command did the work.
+    (line,) = session_lines({'sessions': [idle]})
+    assert line.endswith('def5678, 0.0 min for all that it ran')
 
 
 def test_rounds_and_clusters(text, out):

@@ -107,7 +107,11 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add('suites', nargs='*', help=f'{", ".join(ALL + MORE)}, or all')
-    add('--rows', nargs='+', help='of the suites, these rows alone')
+    add(
+        '--rows',
+        nargs='+',
+        help="of the suites, these rows alone; '*' stands for any part",
+    )
     add(
         '--seeds',
         nargs='*',

@@ -139,19 +139,33 @@ def _run(
 
 
 def session_lines(suite: Mapping[str, Any]) -> list[str]:
-    """The commands that made a suite: machine, commit and time of each."""
-    lines = []
+    """The commands that made a suite: machine, commit and time of each.
+
+    One that was stopped and given again is one line. One that found every run
+    finished is left out, unless no other is known: suites share runs.
+    """
+    minutes: dict[str, list[float]] = {}
     for session in suite['sessions']:
         name, *rest = session['command']
         command = shlex.join(['python', f'projects/daam/{name}', *rest])
-        minutes = session['seconds'] / 60
-        lines.append(
+        line = (
             f'`{command}`: {session["workers"]} at once, '
             f'{session["threads"]} thread each, {session["machine"]}, '
-            f'commit {session["commit"]}, {minutes:.1f} min for all that it '
-            'ran'
+            f'commit {session["commit"]}'
         )
-    return list(dict.fromkeys(lines))
+        minutes.setdefault(line, []).append(session['seconds'] / 60)
+    worked = {
+        line: [time for time in times if time >= 0.05]
+        for line, times in minutes.items()
+    }
+    if not any(worked.values()):
+        worked = minutes
+    return [
+        f'{line}, {sum(times):.1f} min for all that it ran'
+        + (f', in {len(times)} goes' if len(times) > 1 else '')
+        for line, times in worked.items()
+        if times
+    ]
 
 
 def revision(repository: Path) -> str:

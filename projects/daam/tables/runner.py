@@ -4,6 +4,7 @@ import contextlib
 import io
 import sys
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def run_suites(
         base: settings of the full model.
         names: of suites.
         seeds: for all suites; each suite's own where None.
-        rows: keys of the rows to run; all where None.
+        rows: keys of the rows to run, or patterns of keys such as
+            ``'*_plus'``; all where None.
         workers: processes at once.
         out: folder of runs and results.
         command: as given, for the record.
@@ -125,7 +127,7 @@ def _chosen(
     chosen = {name: known[name] for name in names}
     keys = {row.key for suite in chosen.values() for row in suite.rows}
     for name in rows or ():
-        if name not in keys:
+        if not any(fnmatchcase(key, name) for key in keys):
             raise InputError(
                 f'--rows={name}: unknown row; allowed are '
                 f'{", ".join(sorted(keys))}'
@@ -134,7 +136,11 @@ def _chosen(
 
 
 def _selected(suite: Suite, rows: list[str] | None) -> list[Row]:
-    return [row for row in suite.rows if rows is None or row.key in rows]
+    return [
+        row
+        for row in suite.rows
+        if rows is None or any(fnmatchcase(row.key, name) for name in rows)
+    ]
 
 
 def _check(jobs: dict[str, Job]) -> None:
