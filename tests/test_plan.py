@@ -12,6 +12,7 @@ from torchreid_daam.costs import KMEANS_SECONDS, Cost
 from torchreid_daam.job import prepare
 from torchreid_daam.plan import describe_plan
 from torchreid_daam.recipe.dbscan import DBSCAN_SECONDS
+from torchreid_daam.recipe.teacher import WeightAverage
 
 
 @pytest.fixture
@@ -43,6 +44,22 @@ def test_an_epoch_of_rounds_leaves_that_of_pretraining_alone(cfg):
         in text
     )
     assert f'adaptation steps: {cfg.train.round_epoch}\n' in text
+
+
+def test_steps_are_measured_with_the_averaged_model(cfg, monkeypatch):
+    cfg.train.ema_decay, cfg.loss.daam.weight_soft = 0.9, 0.5
+    seen = []
+
+    def watched(average, *given):
+        found = original(average, *given)
+        seen.append(list(found))
+        return found
+
+    original = WeightAverage.targets
+    monkeypatch.setattr(WeightAverage, 'targets', watched)
+    plan.estimate(prepare(cfg))
+    # Steps of pretraining, then of adaptation.
+    assert seen[0] == [] and seen[-1] == ['y_t_teacher']
 
 
 def test_without_rounds(cfg):

@@ -1,6 +1,7 @@
 """recipe/separate.py: each domain is normalised by its own batch."""
 
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 import torch
@@ -59,11 +60,15 @@ def test_the_target_is_normalised_as_if_it_were_alone():
     assert not torch.allclose(joint.feat_dsh, output.feat_dsh)
 
 
-def test_a_teacher_sees_the_batch_in_the_same_way():
+@pytest.mark.parametrize('apart', [False, True])
+def test_a_teacher_sees_the_batch_in_the_same_way(apart):
     model = shuffled(make()).train()
-    average = WeightAverage(0.5, soft=True)
+    average = WeightAverage(0.5, soft=True, apart=apart)
     average.restart(model)
     imgs, batch = images(4), {'is_source': IS_SOURCE}
-    found = average.targets(model, imgs, batch, separate_forward)
-    wanted = separate_forward(model, imgs, batch).y_t
-    assert torch.allclose(found['y_t_teacher'], wanted, atol=1e-6)
+    with mock.patch.object(model, 'forward', wraps=model.forward) as calls:
+        found = average.targets(model, imgs, batch, separate_forward)
+    # Nobody asks for the source's answers.
+    assert calls.call_count == (1 if apart else 2)
+    wanted = separate_forward(model, imgs, batch).y_t[~IS_SOURCE]
+    assert torch.equal(found['y_t_teacher'], wanted)

@@ -112,7 +112,8 @@ def test_own_weights_come_back_after_an_error():
 def test_targets_are_those_of_a_copy_with_the_averages_weights():
     model, imgs = small(), torch.randn(6, 3, 32, 16)
     average = WeightAverage(0.5, soft=True)
-    assert average.targets(model, imgs, {}, joint_forward) == {}
+    batch = {'is_source': torch.tensor([True, False] * 3)}
+    assert average.targets(model, imgs, batch, joint_forward) == {}
     average.restart(model)
     moved(model, 0.02)
     average.update(model)
@@ -120,15 +121,17 @@ def test_targets_are_those_of_a_copy_with_the_averages_weights():
     for name, value in average.state_dict().items():
         teacher.get_parameter(name).data.copy_(value)
     own = copy.deepcopy(model.state_dict())
-    found = average.targets(model.train(), imgs, {}, joint_forward)[
+    found = average.targets(model.train(), imgs, batch, joint_forward)[
         'y_t_teacher'
     ]
-    assert torch.equal(found, teacher.train()(imgs).y_t)
-    assert not torch.equal(found, copy.deepcopy(model)(imgs).y_t)
+    assert torch.equal(found, teacher.train()(imgs).y_t[1::2])
+    assert not torch.equal(found, copy.deepcopy(model)(imgs).y_t[1::2])
     assert not found.requires_grad
     for name, value in model.state_dict().items():
         assert torch.equal(value, own[name]), name
-    assert WeightAverage(0.5).targets(model, imgs, {}, joint_forward) == {}
+    hard = WeightAverage(0.5)
+    hard.restart(model)
+    assert hard.targets(model, imgs, batch, joint_forward) == {}
 
 
 def test_state_goes_and_comes_back():
@@ -181,7 +184,7 @@ def test_the_term_looks_at_the_targets_rows_alone():
     y, teacher = torch.randn(2, 6, 3)
     batch = {'is_source': torch.tensor([True, False] * 3)}
     assert soft_term(output_of(y), batch) is None
-    batch['y_t_teacher'] = teacher
+    batch['y_t_teacher'] = teacher[1::2]
     found = soft_term(output_of(y), batch)
     assert torch.equal(found, soft_loss(y[1::2], teacher[1::2]))
 

@@ -115,6 +115,7 @@ def estimate(job: Job, later_bytes: int = 0) -> Cost:
         source, pretraining = _step_seconds(job, domains.pretraining)
     joint, adaptation = 0.0, 0
     if rounds:
+        job.engine.step.restart()  # an averaged model answers from here on
         joint, adaptation = _step_seconds(job, domains.adaptation)
     pretraining *= epochs
     adaptation *= left

@@ -104,6 +104,7 @@ def averager_kwargs(cfg: CN) -> dict[str, Any]:
         'anew': ('classifier_t.',),
         'buffers': not cfg.adapt_bn,
         'soft': cfg.loss.daam.weight_soft > 0,
+        'apart': cfg.train.forward == 'separate',
     }
 
 

@@ -30,6 +30,9 @@ class WeightAverage:
             the average is applied (``adapt_bn``): then they stay the
             model's.
         soft: whether :meth:`targets` gives anything.
+        apart: whether each domain is normalised by itself, so that the
+            target's rows alone say as much as the batch. Config key
+            ``train.forward``.
 
     Raises:
         ValueError: if ``decay`` is not in (0, 1).
@@ -41,6 +44,7 @@ class WeightAverage:
         anew: tuple[str, ...] = (),
         buffers: bool = False,
         soft: bool = False,
+        apart: bool = False,
     ) -> None:
         if not 0 < decay < 1:
             raise ValueError(f'decay={decay} is not between 0 and 1')
@@ -48,6 +52,7 @@ class WeightAverage:
         self.anew = anew
         self.buffers = buffers
         self.soft = soft
+        self.apart = apart
         self._average: dict[str, torch.Tensor] = {}
 
     def restart(self, model: nn.Module) -> None:
@@ -95,7 +100,7 @@ class WeightAverage:
         batch: Mapping[str, Any],
         forward: Callable,
     ) -> dict[str, torch.Tensor]:
-        """What the average says about a batch, for terms to learn from.
+        """What the average says about the target, for terms to learn from.
 
         MMT (Ge et al., "Mutual Mean-Teaching", ICLR 2020) with one network:
         the teacher's logits, from the same images in training mode. The
@@ -108,7 +113,8 @@ class WeightAverage:
             forward: the engine's seat, ``(model, imgs, batch)``.
 
         Returns:
-            ``y_t_teacher`` (N, K), constants; empty before the first round.
+            ``y_t_teacher`` (n_t, K) of the target's rows, constants; empty
+            before the first round.
         """
         if not (self.soft and self._average):
             return {}
@@ -122,7 +128,11 @@ class WeightAverage:
         def teacher(rows: torch.Tensor) -> Any:
             return functional_call(model, state, (rows,))
 
-        return {'y_t_teacher': forward(teacher, imgs, batch).y_t}
+        if self.apart:
+            y_t = teacher(rows_of_target(imgs, batch)).y_t
+        else:
+            y_t = rows_of_target(forward(teacher, imgs, batch).y_t, batch)
+        return {'y_t_teacher': y_t}
 
     def _place(self, model: nn.Module) -> None:
         """A checkpoint's average comes on the CPU."""
@@ -167,7 +177,4 @@ def soft_term(output: Any, batch: Mapping[str, Any]) -> torch.Tensor | None:
     """:func:`soft_loss` of the K-way head on a batch's target images."""
     if 'y_t_teacher' not in batch:
         return None
-    return soft_loss(
-        rows_of_target(output.y_t, batch),
-        rows_of_target(batch['y_t_teacher'], batch),
-    )
+    return soft_loss(rows_of_target(output.y_t, batch), batch['y_t_teacher'])
