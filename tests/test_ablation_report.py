@@ -7,6 +7,7 @@ import pytest
 
 from tables import report, why
 from tables.jobs import REPOSITORY
+from tables.pair_tables import difference_table, mean_table
 from tables.records import (
     SCORES,
     machine,
@@ -110,7 +111,7 @@ def test_mean_spread_and_paired_difference_by_hand(text):
     # Differences -10, -11, -13: mean -11.33, sd 1.528, t 4.3027: ± 3.79.
     assert (
         '| without L_DS | 50.7 ± 0.6 | 60.7 ± 0.6 | 70.7 ± 0.6 | 80.7 ± 0.6 '
-        '| 3 | full DAAM | -11.3 [-15.1, -7.5] |'
+        '| 3 | full DAAM | -11.3 [-15.1, -7.5] | 60 |'
     ) in text
 
 
@@ -261,6 +262,58 @@ def test_shares_and_means_over_pairs_by_hand():
     ]
     (one,) = sentences(suite, {})
     assert one.startswith('hard: a as a part of hard: b: **reached** (1.250 [')
+
+
+def pairs_row(key, reference, *values, true_labels=False):
+    pair, _, method = key.partition('_')
+    runs = [
+        {
+            'seed': seed,
+            'status': 'done',
+            'scores': {'mAP': value},
+            'true_labels': true_labels,
+        }
+        for seed, value in enumerate(values)
+    ]
+    return {
+        'key': key,
+        'title': f'{pair}: the {method}',
+        'reference': f'{pair}_{reference}',
+        'runs': runs,
+    }
+
+
+def test_tables_of_methods_by_pairs():
+    suite = {
+        'rows': [
+            pairs_row('hard_full', 'full', 40, 60),
+            pairs_row('hard_plus', 'full', 70, 72),
+            pairs_row('hard_long_oracle', 'plus', 75, 80, true_labels=True),
+            pairs_row('one-camera_full', 'full', 60),
+            pairs_row('one-camera_plus', 'full', 71),
+            pairs_row('one-camera_long_oracle', 'plus', 80, true_labels=True),
+            # Of a method that other pairs have not run yet.
+            pairs_row('hard_more', 'plus', 1),
+        ]
+    }
+    means = mean_table(suite).splitlines()
+    assert means[0] == '| mAP | hard | one-camera | mean |'
+    # 50 and 60; 71 and 71; 77.5 and 80.
+    assert means[2:] == [
+        '| the full | 50.0 ± 14.1 | 60.0 | 55.0 |',
+        '| the plus | 71.0 ± 1.4 | 71.0 | 71.0 |',
+        '| the long_oracle † | 77.5 ± 3.5 | 80.0 | 78.8 |',
+    ]
+    # 30 and 12: sd 12.73, t 12.706, 21 ± 114.4; 21 and 11: 16 ± 63.5.
+    assert difference_table(suite).splitlines()[2:] == [
+        '| the plus | the full | +21.0 [-93.4, +135.4] | +11.0 (one seed) '
+        '| +16.0 [-47.5, +79.5] |',
+        '| the long_oracle † | the plus | +6.5 [-12.6, +25.6] '
+        '| +9.0 (one seed) | +7.8 [-8.1, +23.6] |',
+    ]
+    suite['rows'][3]['runs'] = []
+    assert '| – | – |' in mean_table(suite).splitlines()[2]
+    assert difference_table(suite).splitlines()[2].endswith('| – | – |')
 
 
 def test_means_of_figures_are_those_of_the_pair_that_they_show():

@@ -1,7 +1,8 @@
 """What is compared: suites and the orders that the paper claims.
 
 A row is a set of settings over the base settings, which are the full model,
-or one of the baseline methods. No row has a schedule of its own.
+or one of the baseline methods. Rows of the paper's suites have one schedule;
+the modern recipe and its peers, in ``plus``, have another.
 """
 
 from typing import Any

@@ -48,8 +48,10 @@ def main(folder: Path) -> int:
 
 
 def _die_with_parent() -> None:
-    # Nobody writes to the pipe; it ends when its other side is gone.
-    sys.stdin.buffer.read()
+    # Nobody writes to the pipe; it ends when its other side is gone. Read
+    # without the buffer, whose lock the interpreter's end would wait for.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
     os._exit(1)
 
 

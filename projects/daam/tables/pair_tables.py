@@ -1,0 +1,82 @@
+"""Tables of the suite `pairs`, from its JSON: methods by pairs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tables.intervals import paired_difference
+from tables.markdown import head, line, spread
+from tables.verdicts import (
+    Scores,
+    against,
+    difference_text,
+    paired_values,
+    row_of,
+)
+
+
+def mean_table(suite: Mapping[str, Any]) -> str:
+    """mAP: a line per method, a column per pair, and the mean of these."""
+    pairs, methods = _axes(suite)
+    lines = head(['mAP', *pairs, 'mean'])
+    for method in methods:
+        found = [
+            list(
+                Scores(
+                    row_of(suite, f'{pair}_{method}'), 'mAP'
+                ).values.values()
+            )
+            for pair in pairs
+        ]
+        cells = [spread(values) if values else '–' for values in found]
+        means = [sum(values) / len(values) for values in found if values]
+        whole = len(means) == len(pairs)
+        mean = f'{sum(means) / len(means):.1f}' if whole else '–'
+        lines.append(line([_title(suite, pairs[0], method), *cells, mean]))
+    return '\n'.join(lines)
+
+
+def difference_table(suite: Mapping[str, Any]) -> str:
+    """Paired differences of each method from its reference.
+
+    Over the pairs, the difference is one of means over seeds, and its
+    interval one over pairs.
+    """
+    pairs, methods = _axes(suite)
+    lines = head(['difference in mAP', 'against', *pairs, 'over the pairs'])
+    for method in methods:
+        row = row_of(suite, f'{pairs[0]}_{method}')
+        reference = row['reference'].partition('_')[2]
+        if reference == method or reference not in methods:
+            continue
+        cells = [_title(suite, pairs[0], m) for m in (method, reference)]
+        cells += [
+            difference_text(
+                against(suite, f'{pair}_{method}', f'{pair}_{reference}')
+            )
+            for pair in pairs
+        ]
+        claim = {'better': method, 'worse': reference, 'over': pairs}
+        over = paired_difference(*paired_values(suite, claim))
+        whole = over is not None and over.n == len(pairs)
+        cells.append(difference_text(over) if whole else '–')
+        lines.append(line(cells))
+    return '\n'.join(lines)
+
+
+def _axes(suite: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Pairs, and the methods that were run on all of them."""
+    keys = [row['key'].partition('_')[::2] for row in suite['rows']]
+    pairs = list(dict.fromkeys(pair for pair, _ in keys))
+    methods = list(dict.fromkeys(method for _, method in keys))
+    known = set(keys)
+    return pairs, [
+        method
+        for method in methods
+        if all((pair, method) in known for pair in pairs)
+    ]
+
+
+def _title(suite: Mapping[str, Any], pair: str, method: str) -> str:
+    row = row_of(suite, f'{pair}_{method}')
+    mark = ' †' if any(run.get('true_labels') for run in row['runs']) else ''
+    return row['title'].partition(': ')[2] + mark
