@@ -334,6 +334,10 @@ def one_line(capsys, words):
         (['table3', 'train.lr', 'x'], 'train.lr=x: a number expected'),
         (['table3', 'train.lr', '1', '--quick', '1'], '--quick: has to stand'),
         (['table3', 'model.name', 'nope_daam'], 'model.name=nope_daam'),
+        (
+            ['plus', '-s', 'market1501', '-t', 'msmt17'],
+            'plus: its settings were found on embedded data',
+        ),
         (['report', '--out', 'nowhere'], '--out=nowhere: no results'),
     ],
 )

@@ -9,6 +9,7 @@ from typing import NoReturn
 from yacs.config import CfgNode as CN
 
 from tables.jobs import HERE
+from tables.rows import EMBEDDED_ONLY
 from torchreid_daam.config import (
     flatten,
     get_default_config,
@@ -20,7 +21,7 @@ from torchreid_daam.errors import InputError, plain_message
 CONFIG = HERE.parent / 'configs' / 'synthetic.yaml'
 ALL = ('table3', 'table4', 'fig5', 'fig6', 'baselines', 'choices')
 # Not of the paper, and not part of `all`.
-MORE = ('plus', 'pairs', 'own')
+MORE = EMBEDDED_ONLY
 QUICK = ('table3', 'table4')
 OUT = Path('log/tables')
 RESULTS = 'results.md'

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 from yacs.config import CfgNode as CN
 
 FULL = 'full'
+# Suites whose settings were found on embedded data.
+EMBEDDED_ONLY = ('plus', 'pairs', 'own')
 
 
 class Row(NamedTuple):

@@ -27,7 +27,7 @@ from tables.records import (
     suite_as_dict,
 )
 from tables.report import check_matplotlib, write_report
-from tables.rows import Row, Suite
+from tables.rows import EMBEDDED_ONLY, Row, Suite
 from tables.suites import suites
 from torchreid_daam.checks import check_config, check_data
 from torchreid_daam.datamanager import build_datamanager
@@ -120,6 +120,13 @@ def _chosen(
 ) -> dict[str, Suite]:
     known = suites(base)
     for name in names:
+        if name in EMBEDDED_ONLY and name not in known:
+            raise InputError(
+                f'{name}: its settings were found on embedded data and are '
+                f'not meant for {", ".join(base.data.sources)}; compare '
+                'presets such as market2duke-fast.yaml and -plus.yaml by '
+                'main.py'
+            )
         if name not in known:
             raise InputError(
                 f'{name}: unknown suite; allowed are {", ".join(known)}, all'

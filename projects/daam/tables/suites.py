@@ -43,10 +43,14 @@ def suites(cfg: CN) -> dict[str, Suite]:
             'Every row is ours. A row whose interval holds 0 is a choice '
             'that is not shown to matter.',
         ),
-        plus_suite(five, cfg.train.rounds),
     ]
     if embedded(cfg):
-        found += [pairs_suite(three, cfg.train.rounds), own_suite(three)]
+        rounds = cfg.train.rounds
+        found += [
+            plus_suite(five, rounds),
+            pairs_suite(three, rounds),
+            own_suite(three),
+        ]
     return {suite.key: suite for suite in found}
 
 
