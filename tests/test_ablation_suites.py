@@ -132,7 +132,7 @@ BEFORE_TOO = {
     'data.height': 64,
     'data.transforms': 'random_flip',
     'sgd.momentum': 0.5,
-    'sampler.train_sampler': 'BalancedIdentitySampler',
+    'sampler.train_sampler': 'RandomIdentitySampler',
     'data.pretrain_transforms': 'random_flip',
     'test.dist_metric': 'cosine',
 }

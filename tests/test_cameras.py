@@ -22,12 +22,25 @@ def rng(seed=0):
 def test_by_a_loop():
     features = rng().normal(size=(30, 4))
     cameras = rng(1).integers(0, 3, 30) * 7  # any numbers
-    found = camera_centred(features, cameras)
+    found = camera_centred(features, cameras, min_images=1)
     overall = features.mean(axis=0)
     for i in range(30):
         mean = features[cameras == cameras[i]].mean(axis=0)
         np.testing.assert_allclose(found[i], features[i] - mean + overall)
-    assert camera_centred(features.astype('f4'), cameras).dtype == np.float32
+    single = camera_centred(features.astype('f4'), cameras)
+    assert single.dtype == np.float32
+
+
+def test_small_cameras_stay_as_they_are():
+    features = rng().normal(size=(60, 4))
+    # One camera of 40 images, one of 19, and one of a single image.
+    cameras = np.repeat([5, 2, 9], [40, 19, 1])
+    found = camera_centred(features, cameras)
+    np.testing.assert_array_equal(found[40:], features[40:])
+    np.testing.assert_allclose(found[:40].mean(0), features.mean(0))
+    wanted = camera_centred(features, cameras, min_images=19)
+    np.testing.assert_allclose(wanted[40:59].mean(0), features.mean(0))
+    np.testing.assert_array_equal(wanted[59], features[59])
 
 
 def people_and_cameras(shift):

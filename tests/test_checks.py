@@ -217,18 +217,36 @@ WRONG = {
         'num_instances=3',
         'batch_size=4',
     ),
-    'PK batch of the source': (
-        'sampler.train_sampler BalancedIdentitySampler '
-        'sampler.num_instances 3',
-        'num_instances=3',
-        'sampler.train_sampler=BalancedIdentitySampler',
-    ),
     'PK with a stock engine': (
         'loss.name softmax train.max_epoch 1 '
-        'sampler.train_sampler BalancedIdentitySampler',
-        'train_sampler=BalancedIdentitySampler',
+        'sampler.train_sampler_t PseudoIdentitySampler',
+        'train_sampler_t=PseudoIdentitySampler',
         'daam only',
     ),
+    'averaged weights of a stock engine': (
+        'loss.name softmax train.max_epoch 1 train.ema_decay 0.9',
+        'train.ema_decay=0.9',
+        '0.0 expected',
+    ),
+    'cameras of a stock engine': (
+        'loss.name softmax train.max_epoch 1 '
+        'pseudo_labels.center_cameras True',
+        'pseudo_labels.center_cameras=True',
+        'False expected',
+    ),
+    'soft targets beside sums': (
+        'train.ema_decay 0.9 loss.daam.weight_soft 0.5 '
+        'loss.daam.reduction sum',
+        'loss.daam.weight_soft=0.5',
+        'mean expected',
+    ),
+    'lengths with dbscan': (
+        'pseudo_labels.method dbscan pseudo_labels.normalize False',
+        'pseudo_labels.normalize=False',
+        'True expected',
+    ),
+    'eps of nothing': ('pseudo_labels.eps 0', 'eps=0', 'more than 0'),
+    'eps of all': ('pseudo_labels.eps 1.0', 'eps=1.0', 'less than 1'),
     'K': (
         'pseudo_labels.num_clusters 17',
         'pseudo_labels.num_clusters=17',

@@ -174,11 +174,19 @@ def test_good_labels_pass():
         ([0, 1, 2], {'min_clusters': 4}, '3 clusters.*min_clusters=4'),
         ([-1, -1], {}, '0 clusters'),
         ([0, 0, 0, 1], {'max_share': 0.7}, 'one cluster holds 75%'),
+        ([0, 1, 1, -1], {'min_images': 4}, '3 of 4 images .* batch has 4'),
     ],
 )
 def test_bad_labels_end_the_run(values, options, told):
     with pytest.raises(RunFailed, match=told):
         guarded(values, **options)
+
+
+def test_many_images_left_out_are_told(caplog):
+    guarded([0, 1, -1, -1])
+    assert not caplog.records
+    guarded([0, 1, -1, -1, -1])
+    assert '60 % of the target images are in no cluster' in caplog.text
 
 
 @pytest.mark.parametrize(

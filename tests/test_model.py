@@ -361,7 +361,7 @@ def test_features_by_hand():
         assert torch.equal(one.feat_dsh, other.feat_dsh)
 
 
-def test_a_saved_model_gives_its_own_feature(tmp_path):
+def test_a_saved_model_gives_its_own_feature(tmp_path, caplog):
     model, x = tiny('pre_relu').eval(), torch.randn(2, 3, 32, 16)
     path = tmp_path / 'model.pth'
     torch.save({'state_dict': model.state_dict()}, path)
@@ -370,8 +370,29 @@ def test_a_saved_model_gives_its_own_feature(tmp_path):
     other = tiny(seed=2)
     load_weights(other, path, 'model.load_weights')
     assert torch.equal(other.eval()(x), tiny().eval()(x))
+    assert not caplog.records
+    # To test it so, or to take it by torchreid's tools, is told.
+    load_weights(tiny(), path, 'model.load_weights', tested=True)
+    tiny().load_state_dict(model.state_dict())
+    assert len(caplog.records) == 2
+    assert 'gives pre_relu are loaded into one that gives' in caplog.text
     torch.save({'state_dict': other.state_dict()}, path)
     assert torch.equal(load_model(path)(x), tiny().eval()(x))
+
+
+def test_a_checkpoint_to_go_on_from_is_read_as_its_averaged_model(tmp_path):
+    model, x = tiny().eval(), torch.randn(2, 3, 32, 16)
+    average = {k: v.clone() for k, v in tiny(seed=2).named_parameters()}
+    path = tmp_path / 'last.pth'
+    torch.save({'state_dict': model.state_dict(), 'averager': average}, path)
+    wanted = tiny(seed=2).eval()(x)
+    assert not torch.equal(model(x), wanted)
+    assert torch.equal(load_model(path)(x), wanted)
+    load_weights(model, path, 'model.load_weights')
+    assert torch.equal(model(x), wanted)
+    # Before the first round there is none.
+    torch.save({'state_dict': model.state_dict(), 'averager': {}}, path)
+    assert torch.equal(load_model(path)(x), wanted)
 
 
 def test_the_default_is_no_part_of_the_record():

@@ -12,10 +12,11 @@ from PIL import Image
 
 from layouts import picture
 from tiny import tiny_config
-from torchreid_daam import ImageDAAMEngine, adapt, first_look
+from torchreid_daam import ImageDAAMEngine, adapt, first_look, preflight
 from torchreid_daam.check import check
 from torchreid_daam.cli import command_main
 from torchreid_daam.errors import InputError
+from torchreid_daam.findings import Report
 from torchreid_daam.job import prepare
 
 
@@ -138,6 +139,28 @@ def test_too_few(cfg, tmp_path):
     assert not report.problems
     assert 'leaves 2.5 images to a cluster' in warnings
     assert 'all images are of one camera' in warnings
+
+
+def test_cameras_that_may_be_none(cfg, tmp_path):
+    def told():
+        figures = {'cameras': dict.fromkeys(names, number)}
+        report = Report()
+        preflight._judge_cameras(report, figures, cfg)
+        return '\n'.join(report.warnings)
+
+    cfg.pseudo_labels.center_cameras = True
+    names, number = range(6), 19
+    assert '6 of 6 cameras have fewer than 20' in told()
+    number = 20
+    assert told() == ''
+    names = range(51)
+    assert '51 cameras' in told() and 'data.camera_pattern' in told()
+    cfg.pseudo_labels.center_cameras = False
+    assert told() == ''
+    # The check asks.
+    cfg.pseudo_labels.center_cameras = True
+    text = '\n'.join(check(cfg).warnings)
+    assert '2 of 2 cameras have fewer than 20' in text
 
 
 def test_copies_of_one_image(cfg, tmp_path):

@@ -14,7 +14,11 @@ from layouts import picture
 from tiny import tiny_config
 from torchreid_daam import adapt
 from torchreid_daam import run as run_module
-from torchreid_daam.config import flatten, get_default_config
+from torchreid_daam.config import (
+    flatten,
+    get_default_config,
+    merge_options,
+)
 from torchreid_daam.engine import ImageDAAMEngine
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.checkpoint import FORMAT
@@ -416,6 +420,32 @@ def choosing(tmp_path):
 
 
 # Steps of an epoch: 11. Round 1 is trained in 12 to 22.
+@pytest.mark.parametrize('step', (15, 26))
+def test_the_modern_recipe_survives(choosing, tmp_path, monkeypatch, step):
+    settings = {
+        'model.daam.dsp_branch': False,
+        'loss.daam.weight_soft': 0.5,
+        'pseudo_labels.sample_weights': 'none',
+        'pseudo_labels.center_cameras': True,
+        'train.forward': 'separate',
+        'train.ema_decay': 0.9,
+        'train.lr_scheduler': 'cosine',
+        'train.checkpoint_minutes': 1e-6,  # after each step
+        'test.feature': 'pre_relu',
+    }
+    merge_options(
+        choosing, [str(w) for pair in settings.items() for w in pair]
+    )
+    run_and_resumed(choosing, tmp_path, monkeypatch, step)
+    one, other = (
+        torch.load(tmp_path / name / 'checkpoints/last.pth', weights_only=True)
+        for name in ('whole', 'parts')
+    )
+    assert one['averager'].keys() == other['averager'].keys() != set()
+    for name, value in one['averager'].items():
+        assert torch.equal(value, other['averager'][name]), name
+
+
 @pytest.mark.parametrize('step', (15, 26))
 def test_the_selected_round_survives(choosing, tmp_path, monkeypatch, step):
     result = run_and_resumed(choosing, tmp_path, monkeypatch, step)

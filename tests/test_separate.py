@@ -37,7 +37,9 @@ def test_two_calls_in_the_order_of_the_rows():
 def test_one_domain_is_one_call(source):
     imgs = torch.tensor([1.0, 10, 3, 20]).view(4, 1, 1, 1)
     alone = {'is_source': torch.full((4,), source)}
-    assert separate_forward(batch_mean, imgs, alone).rows.tolist() == [8.5] * 4
+    model = mock.Mock(wraps=batch_mean)
+    assert separate_forward(model, imgs, alone).rows.tolist() == [8.5] * 4
+    model.assert_called_once()
 
 
 def test_gradients_go_to_both_domains():

@@ -168,6 +168,12 @@ def test_soft_loss_by_a_loop():
     assert found.item() == pytest.approx(total / 5)
 
 
+def test_a_soft_target_is_not_rounded():
+    y, teacher = torch.randn(2, 40, 90)
+    low = teacher.to(torch.bfloat16)
+    assert torch.equal(soft_loss(y, low), soft_loss(y, low.float()))
+
+
 def test_no_gradient_reaches_the_teacher_and_agreement_has_none():
     y = torch.randn(4, 3, requires_grad=True)
     teacher = y.detach().clone().requires_grad_()

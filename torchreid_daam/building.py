@@ -53,7 +53,12 @@ def build_model(cfg: CN, num_classes: int) -> nn.Module:
         **model_kwargs(cfg),
     )
     if cfg.model.load_weights and not cfg.model.resume:
-        load_weights(model, cfg.model.load_weights, 'model.load_weights')
+        load_weights(
+            model,
+            cfg.model.load_weights,
+            'model.load_weights',
+            tested=cfg.test.evaluate,
+        )
     return model
 
 
@@ -152,10 +157,8 @@ def target_order(cfg: CN) -> Order:
 
 
 def source_order(cfg: CN, datamanager: Any) -> Order:
-    """The sampler seat of the source, any of torchreid's samplers, or ours."""
+    """The sampler seat of the source: any of torchreid's samplers."""
     name = cfg.sampler.train_sampler
-    if name == 'BalancedIdentitySampler':
-        return BalancedIdentities(**balanced_kwargs(cfg))
     if name == 'RandomSampler' or not cfg.data.sources:
         return random_order
     items = source_items(datamanager.train_loader.dataset.data)

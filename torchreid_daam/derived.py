@@ -60,7 +60,8 @@ def with_clusters(cfg: CN, datamanager: Any, tracklets: Mapping) -> CN:
         datamanager: torchreid's.
         tracklets: their numbers by path of a target image, if there are any.
     """
-    if cfg.pseudo_labels.cluster_search != 'rule':
+    labels = cfg.pseudo_labels
+    if labels.cluster_search != 'rule' or labels.method == 'dbscan':
         return cfg  # each round finds its own
     if cfg.loss.name == 'daam' and cfg.pseudo_labels.num_clusters == 0:
         images = len(datamanager.train_loader_t.dataset)

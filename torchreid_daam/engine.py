@@ -55,10 +55,12 @@ class ImageDAAMEngine(EvaluatingEngine):
             ``restart(model)`` before the first one of a round,
             ``applied(model)``, a context in which the model holds the
             averaged weights, for clustering, testing and saving,
-            ``targets(model, imgs)``, what terms find in a batch beside the
-            labels, and ``state_dict`` / ``load_state_dict``. With
-            ``adapt_bn`` it swaps parameters only, never buffers: BatchNorm
-            statistics are estimated while it is applied.
+            ``targets(model, imgs, batch, forward)``, what terms find in a
+            batch beside the labels, and ``state_dict`` /
+            ``load_state_dict``. With ``adapt_bn`` it swaps parameters only,
+            never buffers: BatchNorm statistics are estimated while it is
+            applied.
+        forward: ``(model, imgs, batch)``, the outputs of a joint batch.
         guard: looks at each step's loss; see ``guards``.
         precision: how a step computes; see ``precision``.
         epoch_length: ``max``, ``source``, ``target`` or a number.

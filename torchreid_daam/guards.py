@@ -162,6 +162,10 @@ def check_weights(model: nn.Module) -> None:
         )
 
 
+# Of the target's images; plus on embedded data leaves out 10 to 20 %.
+MANY_LEFT_OUT = 0.5
+
+
 class GuardedLabeller:
     """A labeller whose answers are looked at before they are trained on.
 
@@ -171,6 +175,7 @@ class GuardedLabeller:
             ``pseudo_labels.min_clusters``.
         max_share: a cluster with a larger share of the images ends the run.
             Config key ``pseudo_labels.max_share``.
+        min_images: fewer images with a label end the run; a batch.
     """
 
     def __init__(
@@ -178,10 +183,12 @@ class GuardedLabeller:
         labeller: Callable[..., PseudoLabels],
         min_clusters: int = 2,
         max_share: float = 0.8,
+        min_images: int = 1,
     ) -> None:
         self.labeller = labeller
         self.min_clusters = min_clusters
         self.max_share = max_share
+        self.min_images = min_images
 
     def __call__(
         self, features: np.ndarray, cameras: np.ndarray, *rest: Any
@@ -202,6 +209,21 @@ class GuardedLabeller:
                 f'pseudo_labels.min_clusters={self.min_clusters}; a larger '
                 'pseudo_labels.num_clusters (k-means), other '
                 'pseudo_labels.eps and k1 (dbscan), or a smaller train.lr'
+            )
+        left_out = 1 - len(used) / len(labels.labels)
+        if len(used) < self.min_images:
+            raise RunFailed(
+                f'clustering: {len(used)} of {len(labels.labels)} images are '
+                f'in a cluster, a batch has {self.min_images}; a larger '
+                'pseudo_labels.eps, smaller pseudo_labels.min_samples, or a '
+                'smaller train.batch_size'
+            )
+        if left_out > MANY_LEFT_OUT:
+            logger.warning(
+                'clustering: %.0f %% of the target images are in no cluster '
+                'and take no part in this round; see pseudo_labels.eps and '
+                'pseudo_labels.min_samples',
+                100 * left_out,
             )
         share = sizes.max() / len(used)
         if share > self.max_share:

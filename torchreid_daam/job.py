@@ -198,7 +198,7 @@ def _daam_engine(
     folder.origin = _origin(cfg, engine)
     start_epoch, path = 0, cfg.model.resume
     if path and cfg.test.evaluate:
-        load_weights(unwrapped(model), path, 'model.resume')
+        load_weights(unwrapped(model), path, 'model.resume', tested=True)
     elif path:
         state = read_checkpoint(path, 'model.resume')
         if state.get('format') == FORMAT:  # others are told apart below

@@ -1,11 +1,12 @@
 """Saved models: rebuilt from their own record, or taken into a model."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from torchreid_daam.errors import InputError, one_line
 from torchreid_daam.model import DAAM, build_daam
-from torchreid_daam.record import RECORD_FORMAT, decode_record
+from torchreid_daam.record import RECORD_FORMAT, decode_record, with_feature
 from torchreid_daam.runs.checkpoint import read_checkpoint
 
 
@@ -21,7 +22,7 @@ def load_model(path: str | os.PathLike, device: str = 'cpu') -> DAAM:
         InputError: if the file holds no such model.
     """
     content = read_checkpoint(path)
-    state = content['state_dict']
+    state = _weights(content)
     if 'record' not in state:
         raise InputError(
             f'file={path}: no record of a DAAM model; plain backbone weights '
@@ -49,6 +50,20 @@ def load_model(path: str | os.PathLike, device: str = 'cpu') -> DAAM:
     return model.to(device).eval()
 
 
+def _weights(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The state dict of the model that a checkpoint's run tests and keeps.
+
+    Checkpoints to go on from hold the trained weights, and the averaged ones
+    beside them.
+    """
+    state = dict(content['state_dict'])
+    average = content.get('averager') or {}
+    for name, value in average.items():
+        if name in state and state[name].shape == value.shape:
+            state[name] = value
+    return state
+
+
 def _rebuilt(kwargs: dict[str, Any], state: dict[str, Any]) -> DAAM:
     """The model of a record, with the weights that came with it."""
     # Before anything is allocated: a record may promise any size.
@@ -72,21 +87,32 @@ def _rebuilt(kwargs: dict[str, Any], state: dict[str, Any]) -> DAAM:
     return model
 
 
-def load_weights(model: DAAM, path: str | os.PathLike, key: str) -> None:
+def load_weights(
+    model: DAAM, path: str | os.PathLike, key: str, tested: bool = False
+) -> None:
     """Loads a ``*_daam`` checkpoint whose heads may be other ones.
 
     Heads belong to data: those that are missing, or made for another number
     of classes, keep their fresh weights.
 
+    Args:
+        model: gets them.
+        path: of the checkpoint, or of a run's folder.
+        key: the config key that named it, for messages.
+        tested: whether the model is to be tested as it is; then it is told
+            where the file's model gave another feature.
+
     Raises:
         InputError: if the file is a plain backbone's or another model's.
     """
-    state = read_checkpoint(path, key)['state_dict']
+    state = _weights(read_checkpoint(path, key))
     if 'record' not in state:
         raise InputError(
             f'{key}={path}: not a *_daam checkpoint; plain backbone weights '
             'go to model.backbone_weights and need train.pretrain_epoch > 0'
         )
+    if not tested:
+        state['record'] = with_feature(state['record'], model.architecture)
     own = model.state_dict()
     heads = ('classifier_s.', 'classifier_t.', 'nominal.', 'domain.')
     for name, value in own.items():

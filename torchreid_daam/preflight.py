@@ -16,9 +16,12 @@ from torchreid_daam.data.survey import (
 )
 from torchreid_daam.data.tree import shown
 from torchreid_daam.findings import Report
+from torchreid_daam.recipe.cameras import MIN_IMAGES
 
 # A cluster of fewer images on average has little to learn from.
 FEW_PER_CLUSTER = 4
+# More are likely to be something else; MSMT17 has 15.
+MANY_CAMERAS = 50
 
 
 def scan(cfg: CN, datamanager: Any, lists: Mapping[str, Lists]) -> Report:
@@ -177,6 +180,7 @@ def _judge_target(
             f'target: {key} leaves {images / clusters:.1f} images '
             'to a cluster; take fewer clusters, or more images'
         )
+    _judge_cameras(report, figures, cfg)
     if len(figures['cameras']) == 1:
         warn(
             'target: all images are of one camera; data.camera_pattern can '
@@ -191,3 +195,28 @@ def _judge_target(
                 f'as wide or more, the network sees {ratio:.1f}; they are '
                 'stretched'
             )
+
+
+def _judge_cameras(
+    report: Report, figures: Mapping[str, Any], cfg: CN
+) -> None:
+    """Whether cameras are what centring takes them for."""
+    sizes = list(figures['cameras'].values())
+    if not cfg.pseudo_labels.center_cameras or len(sizes) == 1:
+        return
+    key = 'pseudo_labels.center_cameras=True'
+    small = sum(size < MIN_IMAGES for size in sizes)
+    hint = (
+        'if they are folders of tracks or people, data.camera_pattern can '
+        'tell cameras apart'
+    )
+    if small:
+        report.warnings.append(
+            f'target: {key}: {small} of {len(sizes)} cameras have fewer than '
+            f'{MIN_IMAGES} images and are not centred; {hint}'
+        )
+    elif len(sizes) > MANY_CAMERAS:
+        report.warnings.append(
+            f'target: {key}: {len(sizes)} cameras; {hint}: centred, nothing '
+            'would tell people apart'
+        )

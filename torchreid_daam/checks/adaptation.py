@@ -3,7 +3,7 @@
 from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
-from torchreid_daam.config.kwargs import OWN_SAMPLERS
+from torchreid_daam.config.kwargs import OWN_SAMPLER
 from torchreid_daam.errors import InputError
 
 
@@ -91,6 +91,18 @@ def check_daam(cfg: CN) -> None:
             f'loss.daam.weight_soft={weights.weight_soft}: needs '
             'train.ema_decay above 0, whose model gives the answers'
         )
+    if weights.weight_soft and weights.reduction == 'sum':
+        raise InputError(
+            f'loss.daam.weight_soft={weights.weight_soft}: is of a mean, '
+            'which loss.daam.reduction=sum would leave behind; mean expected'
+        )
+    if cfg.pseudo_labels.method == 'dbscan' and not (
+        cfg.pseudo_labels.normalize
+    ):
+        raise InputError(
+            'pseudo_labels.normalize=False: has no effect with dbscan, whose '
+            'features have length 1; True expected'
+        )
     if cfg.train.pretrain_epoch and not cfg.loss.daam.weight_reid_s:
         raise InputError(
             'loss.daam.weight_reid_s=0: nothing to pretrain with; '
@@ -136,20 +148,18 @@ def check_processes(cfg: CN, number: int) -> None:
 
 def _check_samplers(cfg: CN) -> None:
     name, batch = cfg.sampler.train_sampler_t, cfg.train.batch_size
-    if name not in ('RandomSampler', 'PseudoIdentitySampler'):
+    if name not in ('RandomSampler', OWN_SAMPLER):
         raise InputError(
             f'sampler.train_sampler_t={name}: allowed with loss.name daam is '
-            'RandomSampler or PseudoIdentitySampler; others look at true '
+            f'RandomSampler or {OWN_SAMPLER}; others look at true '
             'identities or file order of the target'
         )
-    for key in ('train_sampler', 'train_sampler_t'):
-        own = cfg.sampler[key] in OWN_SAMPLERS
-        if own and batch % cfg.sampler.num_instances:
-            raise InputError(
-                f'sampler.num_instances={cfg.sampler.num_instances}: '
-                f'train.batch_size={batch} is no multiple of it, which '
-                f'sampler.{key}={cfg.sampler[key]} needs'
-            )
+    if name == OWN_SAMPLER and batch % cfg.sampler.num_instances:
+        raise InputError(
+            f'sampler.num_instances={cfg.sampler.num_instances}: '
+            f'train.batch_size={batch} is no multiple of it, which '
+            f'sampler.train_sampler_t={name} needs'
+        )
 
 
 def derived_max_epoch(cfg: CN) -> int:

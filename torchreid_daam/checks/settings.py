@@ -9,14 +9,22 @@ from yacs.config import CfgNode as CN
 
 from torchreid_daam import registry
 from torchreid_daam.checks.adaptation import check_daam, check_processes
-from torchreid_daam.config import check_values
-from torchreid_daam.config.kwargs import OWN_SAMPLERS
+from torchreid_daam.config import check_values, flatten, get_default_config
+from torchreid_daam.config.kwargs import OWN_SAMPLER
 from torchreid_daam.distributed import launched
 from torchreid_daam.errors import InputError
 from torchreid_daam.optim import schedule_before
 from torchreid_daam.precision import PRECISIONS
 
 _COMPILERS = ('g++', 'clang++', 'cl')
+# What acts in rounds alone, and nobody would set by the way.
+ONLY_DAAM = (
+    'data.pretrain_transforms',
+    'train.ema_decay',
+    'train.forward',
+    'loss.daam.weight_soft',
+    'pseudo_labels.center_cameras',
+)
 # torchreid searches this in the whole path of an image, not in its name.
 _NAME_PATTERN = re.compile(r'[-\d]+_c\d')
 
@@ -166,16 +174,17 @@ def _check_dataset(cfg: CN, key: str, name: str) -> None:
 
 
 def _check_stock(cfg: CN) -> None:
-    if cfg.data.pretrain_transforms:
-        raise InputError(
-            f'data.pretrain_transforms={cfg.data.pretrain_transforms}: with '
-            'loss.name daam only; a stock engine has one stage'
-        )
-    for key in ('train_sampler', 'train_sampler_t'):
-        if cfg.sampler[key] in OWN_SAMPLERS:
+    found, default = flatten(cfg), flatten(get_default_config())
+    for key in ONLY_DAAM:
+        if found[key] != default[key]:
             raise InputError(
-                f'sampler.{key}={cfg.sampler[key]}: with loss.name daam only'
+                f'{key}={found[key]}: with loss.name daam only; a stock '
+                f'engine has no rounds, {default[key]} expected'
             )
+    if cfg.sampler.train_sampler_t == OWN_SAMPLER:
+        raise InputError(
+            f'sampler.train_sampler_t={OWN_SAMPLER}: with loss.name daam only'
+        )
     if cfg.device == 'mps':
         raise InputError(
             f"device=mps: torchreid's {cfg.loss.name} engine knows cpu and "

@@ -5,7 +5,7 @@ from typing import Any
 from yacs.config import CfgNode as CN
 
 # Orders of ours that torchreid doesn't know.
-OWN_SAMPLERS = ('BalancedIdentitySampler', 'PseudoIdentitySampler')
+OWN_SAMPLER = 'PseudoIdentitySampler'
 
 
 def imagedata_kwargs(cfg: CN) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def pretrain_transform_kwargs(cfg: CN) -> dict[str, Any]:
 
 def torchreids_sampler(name: str) -> str:
     """The sampler of torchreid's own loader, which we don't train from."""
-    return 'RandomSampler' if name in OWN_SAMPLERS else name
+    return 'RandomSampler' if name == OWN_SAMPLER else name
 
 
 def target_folder_kwargs(cfg: CN) -> dict[str, Any]:
@@ -235,6 +235,7 @@ def label_guard_kwargs(cfg: CN) -> dict[str, Any]:
     return {
         'min_clusters': cfg.pseudo_labels.min_clusters,
         'max_share': cfg.pseudo_labels.max_share,
+        'min_images': cfg.train.batch_size,
     }
 
 

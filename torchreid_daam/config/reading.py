@@ -104,7 +104,7 @@ def _set(cfg: CN, key: str, value: Any, where: str) -> None:
     if key in REMOVED:
         raise InputError(
             f'{key}={_shown(value)}: was removed, since it did not help '
-            f'(docs/method.md); allowed is {REMOVED[key]}'
+            f'(docs/plus.md); allowed is {REMOVED[key]}'
         )
     known = flatten(cfg)
     if key not in known:

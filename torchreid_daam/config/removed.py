@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-# With the value that did nothing; None where any did. docs/method.md says
+# With the value that did nothing; None where any did. docs/plus.md says
 # what they were and why they went.
 REMOVED: dict[str, Any] = {
     'loss.daam.weight_triplet': 0.0,

@@ -49,7 +49,6 @@ CHOICES: dict[str, tuple] = {
         'SequentialSampler',
         'RandomDomainSampler',
         'RandomDatasetSampler',
-        'BalancedIdentitySampler',
     ),
     'test.feature': ('embedding', 'pre_relu'),
     'test.dist_metric': ('euclidean', 'cosine'),
@@ -91,7 +90,6 @@ LOWEST: dict[str, float] = {
     'train.keep_last': 1,
     'train.max_nan': 0,
     'pseudo_labels.min_clusters': 1,
-    'pseudo_labels.eps': 0,
     'pseudo_labels.min_samples': 1,
     'pseudo_labels.k1': 1,
     'pseudo_labels.k2': 1,
@@ -171,6 +169,11 @@ def check_values(cfg: CN) -> None:
         raise InputError(
             f'pseudo_labels.max_share={cfg.pseudo_labels.max_share}: a share, '
             'more than 0 to 1'
+        )
+    if not 0 < cfg.pseudo_labels.eps < 1:
+        raise InputError(
+            f'pseudo_labels.eps={cfg.pseudo_labels.eps}: a Jaccard distance, '
+            'more than 0 and less than 1'
         )
     if cfg.train.stop_agreement > 1:
         raise InputError(

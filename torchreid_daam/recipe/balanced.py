@@ -9,11 +9,9 @@ class BalancedIdentities:
     PK batches are those of Hermans et al., In Defense of the Triplet Loss,
     2017; choosing the K images from different cameras is what MMT (Ge et
     al., ICLR 2020) and SpCL (Ge et al., NeurIPS 2020) do on pseudo labels.
-    One pass takes each label once, whatever its size, in random order; the
-    labels that fill no batch wait for the next pass, which leaves out
-    others. Labels may be true ones of a source or pseudo labels of a target:
-    an order sees no other. Config keys ``sampler.train_sampler`` and
-    ``sampler.train_sampler_t``.
+    One pass takes each label once, whatever its size, in random order; those
+    at its end that fill no batch are left out, others in each pass. Config
+    key ``sampler.train_sampler_t``.
 
     Args:
         batch_size: P * K.

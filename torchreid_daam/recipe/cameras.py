@@ -7,8 +7,13 @@ import numpy as np
 
 from torchreid_daam.pseudo_labels import PseudoLabels, group_means, unit_rows
 
+# The mean of fewer images tells who was there, not what the camera is like.
+MIN_IMAGES = 20
 
-def camera_centred(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
+
+def camera_centred(
+    features: np.ndarray, cameras: np.ndarray, min_images: int = MIN_IMAGES
+) -> np.ndarray:
     """Features (N, D) whose mean is the same for each camera's images.
 
     A camera's own light and background move all of its images in one
@@ -17,14 +22,20 @@ def camera_centred(features: np.ndarray, cameras: np.ndarray) -> np.ndarray:
     Person Re-identification", ICLR 2025, divide by the deviation too.
 
     It assumes that cameras see people alike: where each has its own crowd,
-    a part of what tells the crowds apart is lost.
+    a part of what tells the crowds apart is lost. Where "cameras" are really
+    tracks or people, all of it is.
 
     Args:
         features: (N, D).
         cameras: (N,) their numbers.
+        min_images: images of smaller cameras stay as they are; ours.
     """
     means = group_means(features, cameras, features.dtype)
-    return features - means + features.mean(axis=0)
+    moved = features - means + features.mean(axis=0)
+    _, where, counts = np.unique(
+        cameras, return_inverse=True, return_counts=True
+    )
+    return np.where(counts[where][:, None] >= min_images, moved, features)
 
 
 class CameraCentredLabeller:

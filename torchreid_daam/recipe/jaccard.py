@@ -2,8 +2,9 @@
 
 Zhong et al., "Re-ranking Person Re-identification with k-reciprocal
 Encoding", CVPR 2017, in the form that clustering takes: all images against
-all, the Jaccard distance alone. Nothing here grows with the square of the
-number of images: most pairs share no neighbour, and are not stored.
+all, the Jaccard distance alone. No memory grows with the square of the number
+of images: most pairs share no neighbour, and are not stored. Time does, by the
+exact search for neighbours.
 """
 
 from collections.abc import Iterator
@@ -36,7 +37,9 @@ def jaccard_distances(
     sum_k min(V_ik, V_jk)``.
 
     An image is the nearest to itself, also where others have the same
-    features; so no set is empty.
+    features; so no set is empty. Half sets have k1 / 2 images, the image
+    itself included, as k1 has; the code that SpCL and Cluster Contrast share
+    takes one more there.
 
     Args:
         features: f (N, D), of length 1 in the literature.

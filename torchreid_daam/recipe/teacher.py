@@ -170,7 +170,8 @@ def soft_loss(y: torch.Tensor, y_teacher: torch.Tensor) -> torch.Tensor:
         y: logits (N, K).
         y_teacher: y' (N, K), constants: no gradient flows through them.
     """
-    return F.cross_entropy(y, y_teacher.detach().softmax(dim=1))
+    # In bf16 or fp16 too: a loss is computed in the precision of y.
+    return F.cross_entropy(y, y_teacher.detach().to(y).softmax(dim=1))
 
 
 def soft_term(output: Any, batch: Mapping[str, Any]) -> torch.Tensor | None:

@@ -10,7 +10,9 @@ from typing import Any
 from yacs.config import CfgNode as CN
 
 from baselines.loop import epoch_batches
-from torchreid_daam import adapt
+from torchreid_daam import adapt, get_default_config
+from torchreid_daam.checks.settings import ONLY_DAAM
+from torchreid_daam.config import flatten, merge_options
 from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.optim import schedule_before
 
@@ -38,11 +40,12 @@ def supervised_settings(cfg: CN, num_source: int, num_target: int) -> CN:
     drops = [max(1, round(e * stretch)) for e in train.pretrain_stepsize]
     rate = train.pretrain_lr
     cfg = cfg.clone()
+    default = flatten(get_default_config())
+    # A stock engine has one stage, and no rounds.
+    merge_options(cfg, [str(w) for k in ONLY_DAAM for w in (k, default[k])])
     cfg.loss.name = 'softmax'
     cfg.loss.softmax.label_smooth = False  # as L_ReIDs of Eq. 6
     cfg.data.sources = list(cfg.data.targets)
-    # A stock engine has one stage, and orders of its own.
-    cfg.data.pretrain_transforms = []
     cfg.sampler.train_sampler_t = 'RandomSampler'
     cfg.train.max_epoch = epochs
     cfg.train.lr = rate
