@@ -253,7 +253,8 @@ def test_shares_and_means_over_pairs_by_hand():
     )
     # 82 / 74, 50 / 40 and 50 / 38.
     assert reached.startswith(
-        'a as a part of b, over 3 pairs: **reached** (1.225 ['
+        'a as a part of b, over 3 pairs: **reached in the mean, the interval '
+        'begins below that** (1.225 ['
     )
     assert reached.endswith(', least 1.108; 1.20 wanted).')
     assert '**not reached**' in not_reached
@@ -261,7 +262,15 @@ def test_shares_and_means_over_pairs_by_hand():
         claim(better='hard_a', worse='hard_b', over=(), share=1.2)
     ]
     (one,) = sentences(suite, {})
-    assert one.startswith('hard: a as a part of hard: b: **reached** (1.250 [')
+    assert one.startswith('hard: a as a part of hard: b: **reached in the ')
+    assert '** (1.250 [' in one
+    suite['claims'] = [claim(share=0.5), claim(least=9.0, without='demo')]
+    sure, without = sentences(suite, {})
+    assert '**reached** (1.225 [' in sure
+    assert without.startswith('a over b, over 3 pairs without demo: ')
+    suite['rows'][3]['runs'] = []
+    for text in sentences(suite, {}):
+        assert text == 'a and b: **not measured**: 2 of 3 pairs.'
 
 
 def pairs_row(key, reference, *values, true_labels=False):

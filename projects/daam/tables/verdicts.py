@@ -124,6 +124,8 @@ def _claim(suite: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
     if claim.get('over'):
         prefix = f'{claim["over"][0]}_'
         where = f', over {len(claim["over"])} pairs'
+        if claim.get('without'):
+            where += f' without {claim["without"]}'
     first, second = (
         row_of(suite, prefix + claim[name])['title'].rpartition(': ')[2]
         if prefix
@@ -131,6 +133,9 @@ def _claim(suite: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
         for name in ('better', 'worse')
     )
     values = paired_values(suite, claim)
+    if claim.get('over') and len(values[0]) < len(claim['over']):
+        measured = f'{len(values[0])} of {len(claim["over"])} pairs'
+        return f'{first} and {second}: **not measured**: {measured}.'
     if claim.get('share'):
         return _share(f'{first} as a part of {second}{where}', values, claim)
     difference = paired_difference(*values)
@@ -151,7 +156,7 @@ def _share(
     values: tuple[Mapping[Any, float], Mapping[Any, float]],
     claim: Mapping[str, Any],
 ) -> str:
-    """How much of the other's mAP a row reaches."""
+    """How much of the other's mAP a row reaches, in the mean."""
     first, second = values
     parts = {k: first[k] / second[k] for k in first if second.get(k)}
     found = paired_difference(parts, dict.fromkeys(parts, 0.0))
@@ -159,6 +164,10 @@ def _share(
     if found is None:
         return f'{what}: **not measured** ({wanted}).'
     said = 'reached' if found.mean >= claim['share'] else 'not reached'
+    if found.low is None:
+        said += ', by one seed'
+    elif found.low < claim['share'] <= found.mean:
+        said += ' in the mean, the interval begins below that'
     spread = ''
     if found.low is not None:
         spread = f' [{found.low:.3f}, {found.high:.3f}]'
