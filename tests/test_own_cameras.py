@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from layouts import picture
@@ -365,3 +366,27 @@ def test_people_of_a_folder_who_were_kept_back(tmp_path, monkeypatch, caplog):
     assert not any('other weights' in w for w in found['source']['warnings'])
     (tmp_path / 'run/held_people.json').write_text('{"images": [3]}')
     assert main(command) == 2
+
+
+def test_the_modern_recipe_on_the_same_folders(done, repo, monkeypatch):
+    folder, _ = done
+    monkeypatch.chdir(folder)
+    preset = repo / 'projects/daam/configs/market2msmt17-plus.yaml'
+    small = {
+        **SMALL,
+        'data.save_dir': 'log/plus',
+        'train.pretrain_stepsize': [],
+        'pseudo_labels.k1': 6,
+        'pseudo_labels.k2': 2,
+        'pseudo_labels.min_samples': 2,
+    }
+    words = ['adapt', '--config-file', str(preset)]
+    words += ['--target-folder', 'crops', '--source-folder', 'people']
+    words += [str(word) for pair in small.items() for word in pair]
+    assert main(words) == 0
+    text = (folder / 'log/plus/config.yaml').read_text()
+    assert 'target_folder' in text and 'msmt17' not in text
+    found = json.loads((folder / 'log/plus/check.json').read_text())
+    # Two cameras of twelve images.
+    assert any('are not centred' in line for line in found['warnings'])
+    assert load_model(folder / 'log/plus')(torch.zeros(1, 3, 32, 16)).min() < 0
