@@ -45,10 +45,9 @@ def suites(cfg: CN) -> dict[str, Suite]:
         ),
     ]
     if embedded(cfg):
-        rounds = cfg.train.rounds
         found += [
-            plus_suite(five, rounds),
-            pairs_suite(three, rounds),
+            plus_suite(five, cfg),
+            pairs_suite(three, cfg),
             own_suite(three),
         ]
     return {suite.key: suite for suite in found}
