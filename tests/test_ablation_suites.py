@@ -11,7 +11,7 @@ from tables.rows import EMBEDDED_ONLY, Row
 from tables.suites import suites
 from tiny import tiny_config
 from torchreid_daam.checks import check_config
-from torchreid_daam.config import flatten, get_default_config
+from torchreid_daam.config import flatten, get_default_config, merge_file
 from torchreid_daam.data.synthetic import PAIRS
 from torchreid_daam.errors import InputError
 
@@ -251,6 +251,10 @@ def test_ingredients_are_all_that_plus_has():
         demo = flatten(yaml.safe_load(file))
     changed = {k for k, v in preset.items() if demo.get(k) != v}
     assert changed == {*found, 'data.save_dir'}
+    cfg = get_default_config()
+    merge_file(cfg, str(plus.PRESET.with_name('synthetic.yaml')))
+    settings = plus.plus_settings(cfg)
+    assert settings == {key: preset[key] for key in settings}
 
 
 def test_an_ingredient_is_added_and_removed_alone(base):

@@ -167,18 +167,27 @@ def test_plus_sees_what_the_demo_sees_and_is_the_recipe():
         *('pseudo_labels.method', 'pseudo_labels.eps', 'pseudo_labels.k1'),
         *('pseudo_labels.sample_weights', 'model.daam.dsp_branch'),
         *('pseudo_labels.center_cameras', 'train.ema_decay'),
-        *('loss.daam.weight_soft', 'test.feature'),
+        *('train.rounds', 'train.round_epoch', 'test.feature'),
         'pseudo_labels.cluster_search',  # of no meaning for DBSCAN
     }
     longer = differences('synthetic-plus', 'synthetic-plus-long')
     assert longer == {'train.rounds', 'data.save_dir'}
-    assert load('synthetic-plus-long').train.rounds == 8
+    base, plus, long = (
+        load(name).train.rounds * load(name).train.round_epoch
+        for name in ('synthetic', 'synthetic-plus', 'synthetic-plus-long')
+    )
+    assert plus == base and long == 2 * base
 
 
 @pytest.mark.parametrize('pair', PAIRS)
 def test_plus_of_a_real_pair_has_the_budget_of_fast(pair):
     changed = differences(f'{pair}-fast', f'{pair}-plus')
-    assert not changed & (BUDGET - {'train.stepsize'})
+    # Twice as many rounds of half the length.
+    free = {'train.stepsize', 'train.rounds', 'train.round_epoch'}
+    assert not changed & (BUDGET - free)
+    fast, plus = load(f'{pair}-fast').train, load(f'{pair}-plus').train
+    assert plus.rounds == 2 * fast.rounds
+    assert 2 * plus.round_epoch == fast.round_epoch
     recipe = differences('synthetic', 'synthetic-plus')
     # The default k1 is SpCL's; rates are those of `fast`.
     k = {'pseudo_labels.num_clusters', 'pseudo_labels.cluster_search'}

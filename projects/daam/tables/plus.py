@@ -55,9 +55,10 @@ INGREDIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
         'camera-centred features',
         ('pseudo_labels.center_cameras',),
     ),
-    'teacher': (
-        'averaged weights, soft targets',
-        ('train.ema_decay', 'loss.daam.weight_soft'),
+    'teacher': ('averaged weights', ('train.ema_decay',)),
+    'often': (
+        'twice as many rounds of half the length',
+        ('train.rounds', 'train.round_epoch'),
     ),
     'feature': ('f_sh before its ReLU', ('test.feature',)),
     'no_dsp': ('no DSP branch', ('model.daam.dsp_branch',)),
@@ -79,7 +80,7 @@ FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
         {'data.transforms': [*_CROPS, 'color_jitter', 'random_erase']},
     ),
     'pk': ('balanced batches', _BALANCED),
-    'no_soft': ('no soft targets', {'loss.daam.weight_soft': 0.0}),
+    'soft': ('soft targets', {'loss.daam.weight_soft': 0.5}),
     'no_ds': ('no L_DS', {'loss.daam.domain_loss': 'none'}),
 }
 # All of the recipe, and nothing that is the paper's.
@@ -94,38 +95,45 @@ NOTE = (
     'Every row sees as many images, rows named long twice as many in rounds; '
     'none of these seeds was tuned on. [plus.md](plus.md) has what peers '
     'share with plus and what they lack, how all were tuned, and in how many '
-    'trials. "plus + no attention, no L_DS" is one-network MMT with '
-    'camera-centred features: what plus is above it, attention and L_DS add. '
+    'trials. "plus + no attention, no L_DS" is DBSCAN self-training with '
+    'averaged weights and camera-centred features: what plus is above it, '
+    'attention and L_DS add. '
     'Supervised training has the schedule of the pretraining and no averaged '
     'weights; "true labels" is plus with them in the place of its clusters.'
 )
 
 
-def plus_settings() -> dict[str, Any]:
-    """The ingredients' settings, as the preset has them."""
+def plus_settings(cfg: CN) -> dict[str, Any]:
+    """The ingredients' settings, as the preset has them.
+
+    Args:
+        cfg: the base settings. Twice as many rounds of half the length are
+            twice theirs, so that as many images are seen.
+    """
     with open(PRESET, encoding='utf-8') as file:
         preset = flatten(yaml.safe_load(file))
+    preset['train.rounds'] = 2 * cfg.train.rounds
+    preset['train.round_epoch'] = max(1, cfg.train.round_epoch // 2)
     return {
         key: preset[key] for _, keys in INGREDIENTS.values() for key in keys
     }
 
 
-def plus_row() -> Row:
-    """The recipe as a whole."""
-    return Row(PLUS, 'plus', plus_settings(), ours=True)
+def plus_row(cfg: CN) -> Row:
+    """The recipe as a whole, over base settings."""
+    return Row(PLUS, 'plus', plus_settings(cfg), ours=True)
 
 
 def peers(cfg: CN) -> list[Row]:
     """Self-training as others do it, each with what was best for it.
 
     What they share with plus is in ``shared``; ``docs/plus.md`` has how the
-    rest was tuned. Most are better with a clustering twice as often, which
-    did nothing for plus.
+    rest was tuned.
 
     Args:
         cfg: the base settings.
     """
-    plus = plus_settings()
+    plus = plus_settings(cfg)
 
     def of(*names: str) -> dict[str, Any]:
         return {key: plus[key] for n in names for key in INGREDIENTS[n][1]}
@@ -134,33 +142,27 @@ def peers(cfg: CN) -> list[Row]:
     shared = {
         **PLAIN,
         'loss.daam.domain_loss': 'none',
-        **of('apart', 'equal', 'cosine', 'jitter', 'feature'),
+        **of('apart', 'equal', 'cosine', 'jitter', 'feature', 'often'),
     }
     clusters = of('dbscan')
-    often = {
-        'train.rounds': 2 * cfg.train.rounds,
-        'train.round_epoch': max(1, cfg.train.round_epoch // 2),
-    }
 
     def peer(key: str, title: str, *parts: dict, **more: Any) -> Row:
         settings = {k: v for part in (shared, *parts) for k, v in part.items()}
         return Row(key, title, settings, reference=PLUS, ours=True, **more)
 
     return [
-        peer('peer_kmeans', 'k-means self-training', _BALANCED, often),
-        peer('peer_dbscan', 'DBSCAN self-training', clusters, often),
+        peer('peer_kmeans', 'k-means self-training', _BALANCED),
+        peer('peer_dbscan', 'DBSCAN self-training', clusters),
         peer(
             'peer_dbscan_ema',
             'DBSCAN self-training, averaged weights',
             clusters,
-            often,
             _EMA,
         ),
         peer(
             'peer_mmt',
             'MMT with one network',
             clusters,
-            often,
             _EMA,
             {'loss.daam.weight_soft': 0.5},
         ),
@@ -168,26 +170,25 @@ def peers(cfg: CN) -> list[Row]:
             'cluster_contrast',
             'Cluster Contrast',
             clusters,
-            {**often, 'train.lr': 0.05},
+            {'train.lr': 0.05},
             method='cluster_contrast',
         ),
     ]
 
 
-def without_daam() -> Row:
+def without_daam(cfg: CN) -> Row:
     """The recipe without attention and domain similarity loss."""
-    settings = {**plus_settings(), **NO_DAAM}
+    settings = {**plus_settings(cfg), **NO_DAAM}
     return _on_plus('plus_no_daam', 'plus + no attention, no L_DS', settings)
 
 
-def limits(rounds: int, prefix: str = PLUS) -> list[Row]:
+def limits(settings: dict[str, Any], prefix: str = PLUS) -> list[Row]:
     """What true labels give with the same network and augmentation.
 
     Args:
-        rounds: of the recipe.
+        settings: of the recipe, or of the one that is twice as long.
         prefix: of the rows' keys.
     """
-    settings = {**plus_settings(), 'train.rounds': rounds}
     reads = {'reference': prefix, 'ours': True}
     return [
         Row(
@@ -208,12 +209,13 @@ def limits(rounds: int, prefix: str = PLUS) -> list[Row]:
     ]
 
 
-def long_rows(rounds: int) -> list[Row]:
+def long_rows(cfg: CN) -> list[Row]:
     """Twice the rounds, and what true labels give then."""
-    long = {**plus_settings(), 'train.rounds': 2 * rounds}
+    plus = plus_settings(cfg)
+    long = {**plus, 'train.rounds': 2 * plus['train.rounds']}
     return [
         Row(LONG, 'plus, twice the rounds', long, reference=PLUS, ours=True),
-        *limits(2 * rounds, LONG),
+        *limits(long, LONG),
     ]
 
 
@@ -224,17 +226,16 @@ def plus_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
         seeds: of the suite.
         cfg: the base settings.
     """
-    plus, rounds = plus_settings(), cfg.train.rounds
-    rival = peers(cfg)
+    plus, rival = plus_settings(cfg), peers(cfg)
     rows = [
         DIRECT._replace(reference=FULL),
         ADABN._replace(reference=FULL),
         FULL_ROW,
-        plus_row(),
-        without_daam(),
+        plus_row(cfg),
+        without_daam(cfg),
         *rival,
-        *limits(rounds),
-        *long_rows(rounds),
+        *limits(plus),
+        *long_rows(cfg),
     ]
     for key, (title, names) in INGREDIENTS.items():
         added = {name: plus[name] for name in names}
@@ -246,9 +247,9 @@ def plus_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
         both = {**plus, **more}
         rows.append(_on_plus(f'plus_{key}', f'plus + {title}', both))
     claims = [Claim(PLUS, FULL, least=8.0)]
-    claims += [Claim(PLUS, row.key) for row in (without_daam(), *rival)]
+    claims += [Claim(PLUS, row.key) for row in (without_daam(cfg), *rival)]
     # Without the attention: what centring alone is good for.
-    claims += [Claim(without_daam().key, row.key) for row in rival]
+    claims += [Claim(without_daam(cfg).key, row.key) for row in rival]
     claims += _shares()
     return Suite(PLUS, 'The modern recipe', rows, claims, seeds, NOTE)
 
@@ -273,17 +274,17 @@ def pairs_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
         seeds: of the suite.
         cfg: the base settings.
     """
-    rounds = cfg.train.rounds
+    plus = plus_settings(cfg)
     rows: list[Row] = []
     claims: list[Claim] = []
     every = [
         DIRECT._replace(reference=FULL),
         FULL_ROW,
-        plus_row(),
-        without_daam(),
+        plus_row(cfg),
+        without_daam(cfg),
         *peers(cfg),
-        *limits(rounds),
-        *long_rows(rounds),
+        *limits(plus),
+        *long_rows(cfg),
     ]
     for pair in PAIR_NAMES:
         for row in every:
@@ -303,7 +304,7 @@ def pairs_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
         {'over': unseen, 'without': TUNED_ON},
     ):
         claims.append(Claim(PLUS, FULL, least=12.0, **over))
-        rivals = (without_daam(), *peers(cfg))
+        rivals = (without_daam(cfg), *peers(cfg))
         claims += [Claim(PLUS, row.key, **over) for row in rivals]
         claims += _shares(**over)
     return Suite('pairs', 'Other pairs', rows, claims, seeds, NOTE)
