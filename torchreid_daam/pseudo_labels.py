@@ -136,7 +136,7 @@ def confidence_weights(
     f = np.asarray(features, dtype=np.float64)[kept]
     if scale != 'raw':
         f = unit_rows(f)
-    means = group_means(f, np.asarray(labels)[kept])
+    means, _ = group_means(f, np.asarray(labels)[kept])
     squared = np.square(f - means).sum(axis=1)
     if scale == 'relative':
         # No spread at all (say, one image per cluster): all equally sure.
@@ -151,13 +151,13 @@ def group_means(
     features: np.ndarray,
     groups: np.ndarray,
     dtype: np.dtype | type = np.float64,
-) -> np.ndarray:
-    """For each row (N, D) the mean of the rows of its group (N,).
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each row (N, D) its group's mean (N, D) and number of rows (N,).
 
     Args:
         features: (N, D).
         groups: (N,), any numbers.
-        dtype: in which rows are added up, and of what is returned.
+        dtype: in which rows are added up, and of the means.
     """
     _, members, counts = np.unique(
         groups, return_inverse=True, return_counts=True
@@ -165,7 +165,7 @@ def group_means(
     means = np.zeros((len(counts), features.shape[1]), dtype)
     np.add.at(means, members, features)
     means /= counts[:, None].astype(dtype)
-    return means[members]
+    return means[members], counts[members]
 
 
 class KMeansLabeller:

@@ -4,7 +4,7 @@ from typing import Any
 
 from yacs.config import CfgNode as CN
 
-# Orders of ours that torchreid doesn't know.
+# An order of ours that torchreid doesn't know.
 OWN_SAMPLER = 'PseudoIdentitySampler'
 
 

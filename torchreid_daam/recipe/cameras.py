@@ -30,12 +30,9 @@ def camera_centred(
         cameras: (N,) their numbers.
         min_images: images of smaller cameras stay as they are; ours.
     """
-    means = group_means(features, cameras, features.dtype)
+    means, counts = group_means(features, cameras, features.dtype)
     moved = features - means + features.mean(axis=0)
-    _, where, counts = np.unique(
-        cameras, return_inverse=True, return_counts=True
-    )
-    return np.where(counts[where][:, None] >= min_images, moved, features)
+    return np.where(counts[:, None] >= min_images, moved, features)
 
 
 class CameraCentredLabeller:

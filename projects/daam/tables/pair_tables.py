@@ -1,16 +1,18 @@
 """Tables of the suite `pairs`, from its JSON: methods by pairs."""
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from tables.intervals import paired_difference
-from tables.markdown import head, line, spread
+from tables.markdown import head, line
 from tables.verdicts import (
     Scores,
     against,
     difference_text,
     paired_values,
     row_of,
+    score_text,
 )
 
 
@@ -20,17 +22,12 @@ def mean_table(suite: Mapping[str, Any]) -> str:
     lines = head(['mAP', *pairs, 'mean'])
     for method in methods:
         found = [
-            list(
-                Scores(
-                    row_of(suite, f'{pair}_{method}'), 'mAP'
-                ).values.values()
-            )
-            for pair in pairs
+            Scores(row_of(suite, f'{pair}_{method}'), 'mAP') for pair in pairs
         ]
-        cells = [spread(values) if values else '–' for values in found]
-        means = [sum(values) / len(values) for values in found if values]
-        whole = len(means) == len(pairs)
-        mean = f'{sum(means) / len(means):.1f}' if whole else '–'
+        cells = [score_text(scores) for scores in found]
+        whole = all(scores.values for scores in found)
+        means = [fmean(s.values.values()) for s in found if s.values]
+        mean = f'{fmean(means):.1f}' if whole else '–'
         lines.append(line([_title(suite, pairs[0], method), *cells, mean]))
     return '\n'.join(lines)
 

@@ -119,21 +119,20 @@ def plus_settings(cfg: CN) -> dict[str, Any]:
     }
 
 
-def plus_row(cfg: CN) -> Row:
-    """The recipe as a whole, over base settings."""
-    return Row(PLUS, 'plus', plus_settings(cfg), ours=True)
+def plus_row(plus: dict[str, Any]) -> Row:
+    """The recipe as a whole."""
+    return Row(PLUS, 'plus', plus, ours=True)
 
 
-def peers(cfg: CN) -> list[Row]:
+def peers(plus: dict[str, Any]) -> list[Row]:
     """Self-training as others do it, each with what was best for it.
 
     What they share with plus is in ``shared``; ``docs/plus.md`` has how the
     rest was tuned.
 
     Args:
-        cfg: the base settings.
+        plus: the recipe's settings.
     """
-    plus = plus_settings(cfg)
 
     def of(*names: str) -> dict[str, Any]:
         return {key: plus[key] for n in names for key in INGREDIENTS[n][1]}
@@ -176,9 +175,9 @@ def peers(cfg: CN) -> list[Row]:
     ]
 
 
-def without_daam(cfg: CN) -> Row:
+def without_daam(plus: dict[str, Any]) -> Row:
     """The recipe without attention and domain similarity loss."""
-    settings = {**plus_settings(cfg), **NO_DAAM}
+    settings = {**plus, **NO_DAAM}
     return _on_plus('plus_no_daam', 'plus + no attention, no L_DS', settings)
 
 
@@ -209,13 +208,25 @@ def limits(settings: dict[str, Any], prefix: str = PLUS) -> list[Row]:
     ]
 
 
-def long_rows(cfg: CN) -> list[Row]:
+def long_rows(plus: dict[str, Any]) -> list[Row]:
     """Twice the rounds, and what true labels give then."""
-    plus = plus_settings(cfg)
     long = {**plus, 'train.rounds': 2 * plus['train.rounds']}
     return [
         Row(LONG, 'plus, twice the rounds', long, reference=PLUS, ours=True),
         *limits(long, LONG),
+    ]
+
+
+def _methods(plus: dict[str, Any]) -> list[Row]:
+    """What is compared on every pair."""
+    return [
+        DIRECT._replace(reference=FULL),
+        FULL_ROW,
+        plus_row(plus),
+        without_daam(plus),
+        *peers(plus),
+        *limits(plus),
+        *long_rows(plus),
     ]
 
 
@@ -226,17 +237,10 @@ def plus_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
         seeds: of the suite.
         cfg: the base settings.
     """
-    plus, rival = plus_settings(cfg), peers(cfg)
-    rows = [
-        DIRECT._replace(reference=FULL),
-        ADABN._replace(reference=FULL),
-        FULL_ROW,
-        plus_row(cfg),
-        without_daam(cfg),
-        *rival,
-        *limits(plus),
-        *long_rows(cfg),
-    ]
+    plus = plus_settings(cfg)
+    rival, no_daam = peers(plus), without_daam(plus)
+    direct, *others = _methods(plus)
+    rows = [direct, ADABN._replace(reference=FULL), *others]
     for key, (title, names) in INGREDIENTS.items():
         added = {name: plus[name] for name in names}
         rows.append(Row(f'add_{key}', f'full + {title}', added, ours=True))
@@ -247,9 +251,9 @@ def plus_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
         both = {**plus, **more}
         rows.append(_on_plus(f'plus_{key}', f'plus + {title}', both))
     claims = [Claim(PLUS, FULL, least=8.0)]
-    claims += [Claim(PLUS, row.key) for row in (without_daam(cfg), *rival)]
+    claims += [Claim(PLUS, row.key) for row in (no_daam, *rival)]
     # Without the attention: what centring alone is good for.
-    claims += [Claim(without_daam(cfg).key, row.key) for row in rival]
+    claims += [Claim(no_daam.key, row.key) for row in rival]
     claims += _shares()
     return Suite(PLUS, 'The modern recipe', rows, claims, seeds, NOTE)
 
@@ -277,17 +281,8 @@ def pairs_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
     plus = plus_settings(cfg)
     rows: list[Row] = []
     claims: list[Claim] = []
-    every = [
-        DIRECT._replace(reference=FULL),
-        FULL_ROW,
-        plus_row(cfg),
-        without_daam(cfg),
-        *peers(cfg),
-        *limits(plus),
-        *long_rows(cfg),
-    ]
     for pair in PAIR_NAMES:
-        for row in every:
+        for row in _methods(plus):
             rows.append(
                 row._replace(
                     key=f'{pair}_{row.key}',
@@ -304,7 +299,7 @@ def pairs_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
         {'over': unseen, 'without': TUNED_ON},
     ):
         claims.append(Claim(PLUS, FULL, least=12.0, **over))
-        rivals = (without_daam(cfg), *peers(cfg))
+        rivals = (without_daam(plus), *peers(plus))
         claims += [Claim(PLUS, row.key, **over) for row in rivals]
         claims += _shares(**over)
     return Suite('pairs', 'Other pairs', rows, claims, seeds, NOTE)

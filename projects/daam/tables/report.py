@@ -11,7 +11,13 @@ from tables.own_tables import search_table, selection_table
 from tables.pair_tables import difference_table, mean_table
 from tables.published import table as published_table
 from tables.records import read_suite, session_lines
-from tables.verdicts import Scores, against, difference_text, sentences
+from tables.verdicts import (
+    Scores,
+    against,
+    difference_text,
+    score_text,
+    sentences,
+)
 from tables.why import image, why
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import write_text
@@ -147,7 +153,7 @@ def _table(suite: dict[str, Any]) -> str:
             mark += '†'
         marks |= set(mark)
         cells = [row['title'] + (f' {mark}' if mark else '')]
-        cells += [_cell(Scores(row, name)) for name in COLUMNS]
+        cells += [score_text(Scores(row, name)) for name in COLUMNS]
         cells.append(str(len(Scores(row, 'mAP').values)))
         reference = row['reference']
         if reference in titles and reference != row['key']:
@@ -200,10 +206,6 @@ def _rounds_table(suite: dict[str, Any]) -> str:
 def _seconds(row: dict[str, Any]) -> str:
     times = [run['seconds'] for run in row['runs'] if run['status'] == 'done']
     return f'{median(times):.0f}' if times else '–'
-
-
-def _cell(scores: Scores) -> str:
-    return spread(list(scores.values.values())) if scores.values else '–'
 
 
 def _escaped(text: str) -> str:

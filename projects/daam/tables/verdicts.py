@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from tables.intervals import Difference, paired_difference
+from tables.markdown import spread
 
 
 class Scores:
@@ -36,6 +37,11 @@ def against(
         Scores(row_of(suite, first), 'mAP').values,
         Scores(row_of(suite, second), 'mAP').values,
     )
+
+
+def score_text(scores: Scores) -> str:
+    """Mean and spread over seeds, a dash where nothing was finished."""
+    return spread(list(scores.values.values())) if scores.values else '–'
 
 
 def difference_text(difference: Difference | None) -> str:
