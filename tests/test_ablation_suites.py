@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from tables import jobs, plus
+from tables import jobs, plus, recipe
 from tables.choices import DEPARTURES
 from tables.jobs import ROUND_KEYS, check_base, job_of, plan, pretraining
 from tables.published import PUBLISHED, table
@@ -244,23 +244,23 @@ def test_published_figures_stand_alone():
 
 
 def test_ingredients_are_all_that_plus_has():
-    found = {k for _, keys in plus.INGREDIENTS.values() for k in keys}
-    with open(plus.PRESET, encoding='utf-8') as file:
+    found = {k for _, keys in recipe.INGREDIENTS.values() for k in keys}
+    with open(recipe.PRESET, encoding='utf-8') as file:
         preset = flatten(yaml.safe_load(file))
-    with open(plus.PRESET.with_name('synthetic.yaml')) as file:
+    with open(recipe.PRESET.with_name('synthetic.yaml')) as file:
         demo = flatten(yaml.safe_load(file))
     changed = {k for k, v in preset.items() if demo.get(k) != v}
     assert changed == {*found, 'data.save_dir'}
     cfg = get_default_config()
-    merge_file(cfg, str(plus.PRESET.with_name('synthetic.yaml')))
-    settings = plus.plus_settings(cfg)
+    merge_file(cfg, str(recipe.PRESET.with_name('synthetic.yaml')))
+    settings = recipe.plus_settings(cfg)
     assert settings == {key: preset[key] for key in settings}
 
 
 def test_an_ingredient_is_added_and_removed_alone(base):
     rows = rows_of(suites(base)['plus'])
     whole = rows['plus'].settings
-    for key, (_, keys) in plus.INGREDIENTS.items():
+    for key, (_, keys) in recipe.INGREDIENTS.items():
         added, left = rows[f'add_{key}'], rows[f'less_{key}'].settings
         assert set(added.settings) == set(keys)
         assert {**left, **added.settings} == whole

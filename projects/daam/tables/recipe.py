@@ -1,0 +1,129 @@
+"""The modern recipe taken apart: its ingredients, and rows made of them.
+
+What it is stands in ``configs/synthetic-plus.yaml`` alone. Rows see as many
+images as the base settings do.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yacs.config import CfgNode as CN
+
+from tables.rows import Row
+from torchreid_daam.config import flatten
+
+PLUS, LONG = 'plus', 'plus_long'
+PRESET = Path(__file__).resolve().parents[1] / 'configs/synthetic-plus.yaml'
+# What of the preset belongs together, and its title.
+INGREDIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    'apart': ('separate batches', ('train.forward',)),
+    'dbscan': (
+        'DBSCAN',
+        (
+            'pseudo_labels.method',
+            'pseudo_labels.eps',
+            'pseudo_labels.k1',
+            'pseudo_labels.k2',
+            'pseudo_labels.min_samples',
+        ),
+    ),
+    'equal': ('no weights', ('pseudo_labels.sample_weights',)),
+    'cosine': (
+        'cosine from 0.1',
+        ('train.lr_scheduler', 'train.pretrain_lr_scheduler', 'train.lr'),
+    ),
+    'jitter': (
+        'colour jitter in rounds',
+        (
+            'data.transforms',
+            'data.pretrain_transforms',
+            'data.color_jitter',
+        ),
+    ),
+    'cameras': (
+        'camera-centred features',
+        ('pseudo_labels.center_cameras',),
+    ),
+    'teacher': ('averaged weights', ('train.ema_decay',)),
+    'often': (
+        'twice as many rounds of half the length',
+        ('train.rounds', 'train.round_epoch'),
+    ),
+    'feature': ('f_sh before its ReLU', ('test.feature',)),
+    'no_dsp': ('no DSP branch', ('model.daam.dsp_branch',)),
+}
+BALANCED = {
+    'sampler.train_sampler_t': 'PseudoIdentitySampler',
+    'sampler.num_instances': 4,
+}
+# All of the recipe, and nothing that is the paper's.
+NO_DAAM = {'model.daam.attention': 'none', 'loss.daam.domain_loss': 'none'}
+
+
+def plus_settings(cfg: CN) -> dict[str, Any]:
+    """The ingredients' settings, as the preset has them.
+
+    Args:
+        cfg: the base settings. Twice as many rounds of half the length are
+            twice theirs, so that as many images are seen.
+    """
+    with open(PRESET, encoding='utf-8') as file:
+        preset = flatten(yaml.safe_load(file))
+    preset['train.rounds'] = 2 * cfg.train.rounds
+    preset['train.round_epoch'] = max(1, cfg.train.round_epoch // 2)
+    return {
+        key: preset[key] for _, keys in INGREDIENTS.values() for key in keys
+    }
+
+
+def plus_row(plus: dict[str, Any]) -> Row:
+    """The recipe as a whole."""
+    return Row(PLUS, 'plus', plus, ours=True)
+
+
+def without_daam(plus: dict[str, Any]) -> Row:
+    """The recipe without attention and domain similarity loss."""
+    settings = {**plus, **NO_DAAM}
+    return on_plus('plus_no_daam', 'plus + no attention, no L_DS', settings)
+
+
+def limits(settings: dict[str, Any], prefix: str = PLUS) -> list[Row]:
+    """What true labels give with the same network and augmentation.
+
+    Args:
+        settings: of the recipe, or of the one that is twice as long.
+        prefix: of the rows' keys.
+    """
+    reads = {'reference': prefix, 'ours': True}
+    return [
+        Row(
+            f'{prefix}_oracle',
+            f'{prefix}, true labels'.replace('_', ' '),
+            settings,
+            seat='oracle',
+            **reads,
+        ),
+        Row(
+            f'{prefix}_supervised',
+            f'supervised on the target, as {prefix}'.replace('_', ' '),
+            settings,
+            method='supervised',
+            stage='supervised',
+            **reads,
+        ),
+    ]
+
+
+def long_rows(plus: dict[str, Any]) -> list[Row]:
+    """Twice the rounds, and what true labels give then."""
+    long = {**plus, 'train.rounds': 2 * plus['train.rounds']}
+    return [
+        Row(LONG, 'plus, twice the rounds', long, reference=PLUS, ours=True),
+        *limits(long, LONG),
+    ]
+
+
+def on_plus(key: str, title: str, settings: dict[str, Any]) -> Row:
+    """A row that is compared with the whole recipe."""
+    return Row(key, title, settings, reference=PLUS, ours=True)
