@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -218,6 +219,28 @@ def test_finished_runs_are_not_repeated_nor_mixed(arguments, in_process):
     assert '## Table 3' in report and 'not decided: one seed' in report
     for name in ('fig5.png', 'fig5.pdf', 'weights.png', 'cosine.pdf'):
         assert (arguments.out / 'results' / name).stat().st_size > 1000
+
+
+def test_what_a_suite_says_is_not_run_again(arguments, in_process):
+    words = arguments('table3', '--rows', 'direct', 'adabn', '--seeds', '0')
+    assert command.main(words) == 0
+    first = scores_of(arguments, 'table3')
+    shutil.rmtree(arguments.out / 'runs')
+    assert command.main(words) == 0
+    assert in_process == ['pretraining of direct-0']
+    assert scores_of(arguments, 'table3') == first
+    # Its weights are gone, and something starts from them.
+    assert (
+        command.main(arguments('table3', '--rows', 'dsh', '--seeds', 0)) == 0
+    )
+    assert in_process[1:] == ['pretraining of dsh-0', 'dsh-0']
+    found = scores_of(arguments, 'table3')
+    assert {**found, 'dsh': []} == first and len(found['dsh']) == 1
+    # Numbers of other settings are no results of these.
+    shutil.rmtree(arguments.out / 'runs')
+    assert command.main([*words, 'train.pretrain_lr', '0.04']) == 0
+    assert len(in_process) == 4
+    assert scores_of(arguments, 'table3')['dsh'] == []
 
 
 def test_a_failed_row_is_recorded_and_the_others_go_on(

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tables import report, why
+from tables import looks, report
 from tables.jobs import REPOSITORY
 from tables.pair_tables import difference_table, mean_table
 from tables.records import (
@@ -13,15 +13,17 @@ from tables.records import (
     machine,
     read_suite,
     revision,
+    run_as_dict,
     session_lines,
     suite_as_dict,
+    write_suite,
 )
 from tables.runner import run_suites
 from tables.suites import suites
 from tables.verdicts import best_baseline, sentences
 from tiny import tiny_config
 from torchreid_daam.errors import InputError
-from torchreid_daam.runs.files import write_arrays, write_json
+from torchreid_daam.runs.files import write_arrays
 
 pytest.importorskip('matplotlib')  # the extra `results`
 SESSION = {
@@ -71,6 +73,10 @@ def record(key, seed, value, stage):
     }
 
 
+def as_run(row, seed, found):
+    return run_as_dict(row, seed, found, 'synthetic_target')
+
+
 @pytest.fixture
 def out(tmp_path):
     base = tiny_config(tmp_path)
@@ -80,16 +86,18 @@ def out(tmp_path):
         for row in suite.rows:
             stage = 'oracle' if row.key == 'oracle' else row.stage
             for seed, value in enumerate(values.get(row.key, ())):
-                runs[row.key, seed] = record(row.key, seed, value, stage)
-        if name == 'table4':
-            runs['mmd', 0] = {
-                **record('mmd', 0, 0, 'final'),
-                'status': 'failed',
-                'reason': 'ValueError: a | b',
-                'rows': [],
-            }
+                found = record(row.key, seed, value, stage)
+                runs[row.key, seed] = as_run(row, seed, found)
+            if row.key == 'mmd':
+                failed = {
+                    **record('mmd', 0, 0, 'final'),
+                    'status': 'failed',
+                    'reason': 'ValueError: a | b',
+                    'rows': [],
+                }
+                runs['mmd', 0] = as_run(row, 0, failed)
         value = suite_as_dict(base, suite, list(range(5)), runs, [SESSION])
-        write_json(tmp_path / f'{name}.json', value)
+        write_suite(tmp_path / f'{name}.json', value)
     write_arrays(
         tmp_path / 'runs' / 'full-0' / 'explain.npz',
         {
@@ -325,10 +333,66 @@ def test_tables_of_methods_by_pairs():
     assert difference_table(suite).splitlines()[2].endswith('| – | – |')
 
 
-def test_means_of_figures_are_those_of_the_pair_that_they_show():
-    run = {'means': {'cosine': 0.25}}
-    row = {'key': 'full', 'title': 'DAAM', 'stage': 'final', 'runs': [run]}
-    table = {'suite': 'table3', 'rows': [row]}
-    other = {'suite': 'own', 'rows': [{**row, 'key': 'a', 'title': 'other'}]}
-    text = why._means({'table3': table, 'own': other})
-    assert 'DAAM: cosine 0.25' in text and 'other' not in text
+def test_figures_are_of_the_paper_alone(out, monkeypatch):
+    suite = read_suite(out / 'table4.json')
+    rows = [
+        {**row, 'title': f'{row["title"]} of plus'} for row in suite['rows']
+    ]
+    of_plus = {**suite, 'suite': 'plus', 'title': 'Recipe', 'rows': rows}
+    write_suite(out / 'plus.json', of_plus)
+    report.write_report(out, out / 'doc.md')
+    text = (out / 'doc.md').read_text()
+    assert '| full DAAM of plus |' in text
+    assert 'full DAAM: weights 0.4' in text
+    assert 'full DAAM of plus: weights' not in text
+
+
+def test_a_suite_is_read_as_it_was_written(out):
+    suite = read_suite(out / 'table4.json')
+    lines = (out / 'table4.json').read_text().splitlines()
+    runs = [run for row in suite['rows'] for run in row['runs']]
+    assert len(runs) == 13
+    for run in runs:
+        (line,) = [at for at in lines if f'"{run["id"]}"' in at]
+        assert json.loads(line.strip().rstrip(',')) == run
+    write_suite(out / 'again.json', suite)
+    assert (out / 'again.json').read_text().splitlines() == lines
+
+
+def test_published_sections_stay_without_their_results(out, monkeypatch):
+    monkeypatch.setattr(
+        looks, 'looks', lambda *a: f'\n## {looks.LOOKS}\n\nx\n'
+    )
+    doc = out / 'docs' / 'results.md'
+    report.publish(out, doc)
+    whole = doc.read_text()
+    headings = [at for at in whole.splitlines() if at.startswith('## ')]
+    assert len(headings) == 7
+    copies = {
+        p.name: p.read_bytes() for p in (doc.with_suffix('')).glob('*.json')
+    }
+    assert set(copies) == {f'{name}.json' for name in VALUES}
+    # A folder that has one suite alone, with another number in it.
+    suite = read_suite(out / 'baselines.json')
+    suite['rows'][0]['runs'][0]['scores']['mAP'] = 35.0
+    (out / 'part').mkdir()
+    write_suite(out / 'part' / 'baselines.json', suite)
+    monkeypatch.setattr(looks, 'looks', lambda *a: '')
+    report.publish(out / 'part', doc)
+    changed = doc.read_text()
+    differ = [
+        (a, b)
+        for a, b in zip(whole.splitlines(), changed.splitlines(), strict=True)
+        if a != b
+    ]
+    assert differ and all('direct transfer' in b for _, b in differ)
+    assert (
+        copies['fig5.json'] == (doc.with_suffix('') / 'fig5.json').read_bytes()
+    )
+    report.publish(out / 'part', doc)
+    assert doc.read_text() == changed
+    # What is not of embedded data has nothing to do with it.
+    suite['sources'] = ['market1501']
+    write_suite(out / 'part' / 'baselines.json', suite)
+    report.publish(out / 'part', doc)
+    assert '## Table 4' not in doc.read_text()

@@ -9,7 +9,7 @@ from typing import NoReturn
 from yacs.config import CfgNode as CN
 
 from tables.jobs import HERE
-from tables.rows import EMBEDDED_ONLY
+from tables.rows import EMBEDDED_ONLY, TITLES
 from torchreid_daam.config import (
     flatten,
     get_default_config,
@@ -19,9 +19,7 @@ from torchreid_daam.config import (
 from torchreid_daam.errors import InputError, plain_message
 
 CONFIG = HERE.parent / 'configs' / 'synthetic.yaml'
-ALL = ('table3', 'table4', 'fig5', 'fig6', 'baselines', 'choices')
-# Not of the paper, and not part of `all`.
-MORE = EMBEDDED_ONLY
+ALL = tuple(key for key in TITLES if key not in EMBEDDED_ONLY)
 QUICK = ('table3', 'table4')
 OUT = Path('log/tables')
 RESULTS = 'results.md'
@@ -59,7 +57,7 @@ def _run(words: list[str]) -> int:
         names = list(ALL)
     if not names:
         raise InputError(
-            f'no suite: one or more of {", ".join(ALL + MORE)}, or all'
+            f'no suite: one or more of {", ".join(TITLES)}, or all'
         )
     seeds = args.seeds
     if args.quick and seeds is None:
@@ -91,11 +89,11 @@ def _report(words: list[str]) -> int:
     parser.add_argument('--doc', type=Path, help='Markdown file to write')
     parser.add_argument('--root', default='', help='folder of the data sets')
     args = parser.parse_args(words)
-    from tables.report import write_report
+    from tables.report import publish
 
     out = args.out.expanduser()
     doc = args.doc or out / RESULTS
-    write_report(out, doc, models=True, root=args.root)
+    publish(out, doc, root=args.root)
     return 0
 
 
@@ -107,7 +105,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
         '`ablation.py report --out OUT --doc FILE` writes the tables again.',
     )
     add = parser.add_argument
-    add('suites', nargs='*', help=f'{", ".join(ALL + MORE)}, or all')
+    add('suites', nargs='*', help=f'{", ".join(TITLES)}, or all')
     add(
         '--rows',
         nargs='+',

@@ -24,6 +24,7 @@ from torchreid_daam.report_places import (
     embedded_places,
 )
 
+LOOKS = 'Figures 7 and 8: what the model sees'
 # As the other figures of the document.
 DPI = 150
 # People of the target that have a colour.
@@ -85,7 +86,7 @@ def _text(
 ) -> str:
     folder = doc.with_suffix('')
     parts = [
-        '## Figures 7 and 8: what the model sees',
+        f'## {LOOKS}',
         f'Full DAAM, seed {seen.seed}. Nothing is measured here: what the '
         'attention is on, and who is where, is for the eye.',
         '**Figure 7.** The weights of the domain-shared (DSH) and the '

@@ -1,5 +1,6 @@
-"""Lines of a table in Markdown."""
+"""Lines of a table in Markdown, and sections of a document."""
 
+import re
 from collections.abc import Sequence
 
 from tables.intervals import mean_sd
@@ -13,6 +14,31 @@ def line(cells: Sequence[str]) -> str:
 def head(cells: Sequence[str]) -> list[str]:
     """The row of titles and the rule below it."""
     return [line(cells), '|---' * len(cells) + '|']
+
+
+def with_kept(new: str, old: str, titles: Sequence[str]) -> str:
+    """The new document with the sections that only the old one has.
+
+    Args:
+        new: its introduction and sections stay as they are.
+        old: what stood in its place.
+        titles: of the sections that are kept, in the order of all.
+    """
+    introduction, sections = _sections(new)
+    _, before = _sections(old)
+    both = before | sections
+    order = [*titles, *(title for title in sections if title not in titles)]
+    text = introduction + ''.join(both[t] for t in order if t in both)
+    return text.rstrip() + '\n'
+
+
+def _sections(text: str) -> tuple[str, dict[str, str]]:
+    """What stands before the first heading, and sections by title."""
+    introduction, *parts = re.split(r'(?m)^(?=## )', text)
+    return introduction, {
+        part.partition('\n')[0].removeprefix('## '): part.rstrip() + '\n\n'
+        for part in parts
+    }
 
 
 def spread(values: Sequence[float]) -> str:

@@ -80,5 +80,4 @@ def own_suite(seeds: tuple[int, ...]) -> Suite:
                     ),
                 )
             )
-    title = 'Own cameras: what is chosen without labels'
-    return Suite('own', title, rows, [], seeds, NOTE)
+    return Suite('own', rows, [], seeds, NOTE)

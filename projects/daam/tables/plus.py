@@ -90,7 +90,7 @@ def plus_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
     # Without the attention: what centring alone is good for.
     claims += [Claim(no_daam.key, row.key) for row in rival]
     claims += _shares()
-    return Suite(PLUS, 'The modern recipe', rows, claims, seeds, NOTE)
+    return Suite(PLUS, rows, claims, seeds, NOTE)
 
 
 def pairs_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
@@ -124,7 +124,7 @@ def pairs_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
         rivals = (without_daam(plus), *peers(plus))
         claims += [Claim(PLUS, row.key, **over) for row in rivals]
         claims += _shares(**over)
-    return Suite('pairs', 'Other pairs', rows, claims, seeds, NOTE)
+    return Suite('pairs', rows, claims, seeds, NOTE)
 
 
 def _shares(**more: Any) -> list[Claim]:

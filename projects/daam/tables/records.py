@@ -15,6 +15,7 @@ from tables.jobs import FORMAT, Job, source_digest
 from tables.rows import Row, Suite
 from torchreid_daam.config import flatten, get_default_config
 from torchreid_daam.errors import InputError
+from torchreid_daam.runs.files import write_text
 
 SCORES = ('mAP', 'rank1', 'rank5', 'rank10', 'rank20')
 
@@ -62,11 +63,32 @@ def read_suite(path: Path) -> dict[str, Any] | None:
     return value
 
 
+def write_suite(path: Path, suite: Mapping[str, Any]) -> None:
+    """Writes a suite's JSON, a run on each line."""
+    write_text(path, suite_text(suite))
+
+
+def suite_text(suite: Mapping[str, Any]) -> str:
+    """JSON in which two versions differ by the lines of their runs."""
+    rows = []
+    for row in suite['rows']:
+        runs = [f'    {json.dumps(run)}' for run in row['runs']]
+        fields = json.dumps({**row, 'runs': []}).removesuffix('[]}')
+        rows.append('   ' + fields + '[\n' + ',\n'.join(runs) + '\n   ]}')
+    parts = [
+        f' {json.dumps(key)}: {json.dumps(value)}'
+        for key, value in suite.items()
+        if key != 'rows'
+    ]
+    parts.append(' "rows": [\n' + ',\n'.join(rows) + ']')
+    return '{\n' + ',\n'.join(parts) + '}\n'
+
+
 def suite_as_dict(
     base: CN,
     suite: Suite,
     seeds: list[int],
-    runs: dict[tuple[str, int], dict[str, Any] | None],
+    runs: Mapping[tuple[str, int], dict[str, Any] | None],
     sessions: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """What a suite's JSON holds.
@@ -75,18 +97,14 @@ def suite_as_dict(
         base: settings of the full model.
         suite: its rows and claims.
         seeds: in the order of the columns.
-        runs: records by (row, seed), None where there is none yet.
+        runs: of `run_as_dict`, by (row, seed); None where there is none yet.
         sessions: the commands that it was made by.
     """
     default = flatten(get_default_config())
     rows = []
     for row in suite.rows:
-        found = [
-            _run(row, seed, runs[row.key, seed], base.data.targets[0])
-            for seed in seeds
-            if runs[row.key, seed] is not None
-        ]
-        rows.append({**row._asdict(), 'runs': found})
+        of_row = (runs[row.key, seed] for seed in seeds)
+        rows.append({**row._asdict(), 'runs': [r for r in of_row if r]})
     return {
         'format': FORMAT,
         'suite': suite.key,
@@ -105,10 +123,17 @@ def suite_as_dict(
     }
 
 
-def _run(
+def run_as_dict(
     row: Row, seed: int, record: dict[str, Any], target: str
 ) -> dict[str, Any]:
-    """One run of a row: the stage that is reported, and its rounds."""
+    """One run of a row: the stage that is reported, and its rounds.
+
+    Args:
+        row: that it belongs to.
+        seed: of the run.
+        record: what its process wrote.
+        target: name of the data set whose scores are reported.
+    """
     own = [r for r in record['rows'] if r['dataset'] == target]
     stage = 'oracle' if row.seat == 'oracle' else row.stage
     run = {

@@ -1,16 +1,18 @@
 """The results document: tables, sentences and figures from suites' JSON."""
 
+import contextlib
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tables.markdown import head, line, spread
+from tables.markdown import head, line, spread, with_kept
 from tables.own_tables import search_table, selection_table
 from tables.pair_tables import difference_table, mean_table
 from tables.published import table as published_table
-from tables.records import read_suite, session_lines
+from tables.records import read_suite, session_lines, write_suite
+from tables.rows import EMBEDDED_ONLY, TITLES
 from tables.verdicts import (
     Scores,
     against,
@@ -18,21 +20,12 @@ from tables.verdicts import (
     score_text,
     sentences,
 )
-from tables.why import image, why
+from tables.why import WHY, image, why
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import write_text
 
-ORDER = (
-    'table3',
-    'table4',
-    'fig5',
-    'fig6',
-    'baselines',
-    'choices',
-    'plus',
-    'pairs',
-    'own',
-)
+PUBLISHED = 'Published figures on real data'
+Suites = dict[str, dict[str, Any]]
 COLUMNS = ('mAP', 'rank1', 'rank5', 'rank10')
 INTRODUCTION = """\
 # Results
@@ -71,28 +64,67 @@ def check_matplotlib() -> None:
         )
 
 
-def write_report(
-    out: Path, doc: Path, models: bool = False, root: str = ''
-) -> None:
-    """Writes the document and its figures beside it.
+def write_report(out: Path, doc: Path) -> None:
+    """Writes the document and its figures beside it, from JSON alone.
 
     Args:
         out: folder of the suites' JSON and of the runs.
         doc: the Markdown file; figures go to a folder of its name.
-        models: whether runs' models are looked at too, for Figures 7 and 8.
-        root: folder of their data sets, if not the runs' own.
 
     Raises:
         InputError: if there is no suite, or one of another version.
     """
-    found = {key: read_suite(out / f'{key}.json') for key in ORDER}
+    write_text(doc, _document(_read(out), out, doc))
+
+
+def publish(out: Path, doc: Path, root: str = '') -> None:
+    """Writes a document for readers who don't have the runs.
+
+    As `write_report`, with Figures 7 and 8, drawn by the runs' models, and
+    the suites' JSON beside it. Sections of suites that ``out`` does not have
+    stay as they are where both documents are of embedded data.
+
+    Args:
+        out: folder of the suites' JSON and of the runs.
+        doc: the Markdown file; figures and JSON go to a folder of its name.
+        root: folder of the runs' data sets, if not their own.
+
+    Raises:
+        InputError: if there is no suite, or one of another version.
+    """
+    found = _read(out)
+    from tables.looks import LOOKS, looks
+
+    seen = looks(_papers(found), out, doc, root)
+    text = _document(found, out, doc, seen)
+    with contextlib.suppress(FileNotFoundError):
+        old = doc.read_text(encoding='utf-8')
+        if EMBEDDED in text and EMBEDDED in old:
+            titles = [*TITLES.values(), WHY, LOOKS, PUBLISHED]
+            text = with_kept(text, old, titles)
+    write_text(doc, text)
+    for key, suite in found.items():
+        write_suite(doc.with_suffix('') / f'{key}.json', suite)
+
+
+def _read(out: Path) -> Suites:
+    found = {key: read_suite(out / f'{key}.json') for key in TITLES}
     found = {key: suite for key, suite in found.items() if suite}
     if not found:
         raise InputError(f'--out={out}: no results of any suite')
     check_matplotlib()
+    return found
+
+
+def _papers(found: Suites) -> Suites:
+    """Those that figures are made of: the paper's, on the demo's pair."""
+    return {k: s for k, s in found.items() if k not in EMBEDDED_ONLY}
+
+
+def _document(found: Suites, out: Path, doc: Path, seen: str = '') -> str:
     from tables.plots import draw
 
-    figures = draw(found, out, doc.with_suffix(''))
+    figures = draw(_papers(found), out, doc.with_suffix(''))
     text = INTRODUCTION
     names = [n for s in found.values() for n in [*s['sources'], s['target']]]
     if all(name.startswith('synthetic_') for name in names):
@@ -101,18 +133,12 @@ def write_report(
         text += f'\n## {suite["title"]}\n\n'
         parts = _parts(suite, found, figures, doc)
         text += '\n\n'.join(filter(None, parts)) + '\n'
-    text += why(figures, found, doc)
-    if models:
-        from tables.looks import looks
-
-        text += looks(found, out, doc, root)
-    text += _published()
-    write_text(doc, text)
+    return text + why(figures, _papers(found), doc) + seen + _published()
 
 
 def _parts(
     suite: dict[str, Any],
-    found: dict[str, dict[str, Any]],
+    found: Suites,
     figures: dict[str, Path],
     doc: Path,
 ) -> Iterable[str]:
@@ -226,7 +252,7 @@ def _made_by(suite: dict[str, Any]) -> str:
 
 def _published() -> str:
     return (
-        '\n## Published figures on real data\n\n'
+        f'\n## {PUBLISHED}\n\n'
         'Tables 1 and 2 of arXiv:1905.10529, in percent; D is '
         'DukeMTMC-reID, M is Market-1501. They stand apart: nothing above '
         'can be compared with them.\n\n' + published_table() + '\n'

@@ -24,7 +24,9 @@ from tables.records import (
     read_record,
     read_suite,
     revision,
+    run_as_dict,
     suite_as_dict,
+    write_suite,
 )
 from tables.report import check_matplotlib, write_report
 from tables.rows import EMBEDDED_ONLY, Row, Suite
@@ -32,7 +34,6 @@ from tables.suites import suites
 from torchreid_daam.checks import check_config, check_data
 from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.errors import InputError
-from torchreid_daam.runs.files import write_json
 
 RUNS = 'runs'
 TABLES = 'results.md'
@@ -89,6 +90,7 @@ def run_suites(
             order = sorted(jobs, key=lambda id_: bool(jobs[id_].needs))
             jobs = {id_: jobs[id_] for id_ in order}
             _check(jobs)
+            jobs = _unfinished(jobs, results.finished())
             failed = _execute(jobs, workers, results)
             write_report(out, out / TABLES)
     except Timeout:
@@ -113,6 +115,13 @@ def _execute(jobs: dict[str, Job], workers: int, results: '_Results') -> int:
             results.session['seconds'] = round(seconds, 1)
             results.write()
     return failed
+
+
+def _unfinished(jobs: dict[str, Job], finished: set[str]) -> dict[str, Job]:
+    """What has no result yet, and the pretraining that it starts from."""
+    left = {id_: job for id_, job in jobs.items() if id_ not in finished}
+    needed = {job.needs for job in left.values()}
+    return {id_: job for id_, job in jobs.items() if id_ in {*left, *needed}}
 
 
 def _chosen(
@@ -163,6 +172,8 @@ def _check(jobs: dict[str, Job]) -> None:
 class _Results:
     """Writes each suite's JSON: every run that there is for its rows.
 
+    A run's folder may be gone: what an earlier JSON says of it stays.
+
     Args:
         out: folder of the results.
         base: settings of the full model.
@@ -183,23 +194,35 @@ class _Results:
         self.session = session
         self.seeds, self.sessions = {}, {}
         self.ids: dict[tuple[str, str, int], str] = {}
+        self.earlier: dict[tuple[str, str, int], dict[str, Any]] = {}
         for key, suite in chosen.items():
             earlier = read_suite(out / f'{key}.json')
-            before = earlier or {'seeds': [], 'sessions': []}
+            before = earlier or {'seeds': [], 'sessions': [], 'rows': []}
             self.seeds[key] = sorted({*wanted[key], *before['seeds']})
             self.sessions[key] = before['sessions']
             for row in suite.rows:
                 for seed in self.seeds[key]:
                     job = job_of(base, row, seed)
                     self.ids[key, row.key, seed] = job.id
+            for row in before['rows']:
+                for run in row['runs']:
+                    place = key, row['key'], run['seed']
+                    same = run['id'] == self.ids.get(place)
+                    if same and run['status'] == 'done':
+                        self.earlier[place] = run
+
+    def finished(self) -> set[str]:
+        """Ids of the runs whose every row has its numbers already."""
+        open_ = {id_ for at, id_ in self.ids.items() if at not in self.earlier}
+        return set(self.ids.values()) - open_
 
     def write(self) -> None:
         """Writes all of them."""
         for key, suite in self.chosen.items():
             runs = {
-                (row, seed): read_record(self.out / RUNS / id_)
-                for (of, row, seed), id_ in self.ids.items()
-                if of == key
+                (row.key, seed): self._run(key, row, seed)
+                for row in suite.rows
+                for seed in self.seeds[key]
             }
             value = suite_as_dict(
                 self.base,
@@ -208,4 +231,13 @@ class _Results:
                 runs,
                 [*self.sessions[key], self.session],
             )
-            write_json(self.out / f'{key}.json', value)
+            write_suite(self.out / f'{key}.json', value)
+
+    def _run(self, key: str, row: Row, seed: int) -> dict[str, Any] | None:
+        place = key, row.key, seed
+        if place in self.earlier:
+            return self.earlier[place]
+        record = read_record(self.out / RUNS / self.ids[place])
+        if record is None:
+            return None
+        return run_as_dict(row, seed, record, self.base.data.targets[0])

@@ -31,12 +31,11 @@ def suites(cfg: CN) -> dict[str, Suite]:
     found = [
         _table3(five),
         _table4(five),
-        Suite('fig5', 'Figure 5: rounds', [FULL_ROW], [], five),
-        Suite('fig6', 'Figure 6: clusters', clusters(cfg), [], three),
+        Suite('fig5', [FULL_ROW], [], five),
+        Suite('fig6', clusters(cfg), [], three),
         _baselines(five),
         Suite(
             'choices',
-            'Choices where the paper is silent or was departed from',
             choices(cfg),
             [],
             three,
@@ -119,8 +118,7 @@ def _table3(seeds: tuple[int, ...]) -> Suite:
         'Without the first, re-estimated BatchNorm statistics are credited '
         'to the rounds; without the second, a channel attention to DAAM.'
     )
-    title = 'Table 3: modules of the network'
-    return Suite('table3', title, rows, claims, seeds, note)
+    return Suite('table3', rows, claims, seeds, note)
 
 
 def _table4(seeds: tuple[int, ...]) -> Suite:
@@ -165,7 +163,7 @@ def _table4(seeds: tuple[int, ...]) -> Suite:
         'is a larger loss on the target; the constant row has the same mean '
         'loss weight and no information, the shuffled row the same spread.'
     )
-    return Suite('table4', 'Table 4: losses', rows, claims, seeds, note)
+    return Suite('table4', rows, claims, seeds, note)
 
 
 def _baselines(seeds: tuple[int, ...]) -> Suite:
@@ -210,4 +208,4 @@ def _baselines(seeds: tuple[int, ...]) -> Suite:
         'other methods start from the same source pretraining and see as '
         'many images as the rounds do.'
     )
-    return Suite('baselines', 'Baselines', rows, claims, seeds, note)
+    return Suite('baselines', rows, claims, seeds, note)

@@ -6,8 +6,7 @@ from typing import Any
 
 from tables.intervals import mean_sd
 
-# Suites of other recipes and pairs, which the figures do not show.
-_ELSEWHERE = ('plus', 'pairs', 'own')
+WHY = 'Why'
 
 
 def image(title: str, path: Path, doc: Path) -> str:
@@ -25,7 +24,7 @@ def why(
 
     Args:
         figures: files, without their ending, by name.
-        found: suites' JSON by key.
+        found: the paper's suites' JSON by key.
         doc: the document.
     """
     texts = {
@@ -54,15 +53,13 @@ def why(
     if not parts:
         return ''
     body = '\n\n'.join(parts)
-    return f'\n## Why\n\n{body}\n\n{means}\n'
+    return f'\n## {WHY}\n\n{body}\n\n{means}\n'
 
 
 def _means(found: dict[str, dict[str, Any]]) -> str:
     """Mean over runs of what the figures show, for each row that has it."""
     lines = {}
     for suite in found.values():
-        if suite['suite'] in _ELSEWHERE:
-            continue
         for row in suite['rows']:
             means = [run['means'] for run in row['runs'] if run.get('means')]
             if not means or row['stage'] != 'final':
