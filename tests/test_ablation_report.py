@@ -7,6 +7,7 @@ import pytest
 
 from tables import looks, report
 from tables.jobs import REPOSITORY
+from tables.missing import missing_sentence, without_missing
 from tables.pair_tables import difference_table, mean_table
 from tables.records import (
     SCORES,
@@ -131,7 +132,8 @@ def test_orders_are_told_from_intervals(text):
     # The mean is below 0, the interval is not.
     assert 'over GRL instead of L_DS: **not shown: the interval' in text
     assert 'over L_ReIDt without weights: **reversed**' in text
-    assert 'over weights shuffled over images: **not measured**' in text
+    assert 'Not run yet: weights shuffled over images; weights' in text
+    assert 'over weights shuffled' not in text
 
 
 def test_what_failed_and_who_read_labels(text):
@@ -186,6 +188,29 @@ def test_the_same_json_gives_the_same_document(text, out):
     report.write_report(out, out / 'doc.md')
     assert (out / 'doc.md').read_text() == text
     assert {p: p.read_bytes() for p in before} == before
+
+
+def test_a_method_that_some_pairs_lack():
+    rows = [
+        pairs_row('hard_full', 'full', 40, 60),
+        pairs_row('hard_plus', 'full', 70),
+        pairs_row('few_full', 'full', 30),
+        pairs_row('few_plus', 'full'),
+    ]
+    claims = [
+        {'better': 'plus', 'worse': 'full', 'over': ['hard', 'few']},
+        {'better': 'hard_plus', 'worse': 'hard_full'},
+        {'better': 'few_plus', 'worse': 'few_full'},
+    ]
+    suite = {'suite': 'pairs', 'rows': rows, 'claims': claims}
+    assert missing_sentence(suite) == 'Not run on every pair yet: the plus.'
+    whole = without_missing(suite)
+    assert whole == {**suite, 'rows': rows[:3], 'claims': claims[1:2]}
+    assert missing_sentence(whole) == ''
+    # Both pairs have full, and the table nothing else.
+    assert mean_table(whole).splitlines()[2:] == [
+        '| the full | 50.0 ± 14.1 | 30.0 | 40.0 |'
+    ]
 
 
 def test_the_best_baseline_needs_all_seeds(out):

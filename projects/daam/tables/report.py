@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from tables.markdown import head, line, spread, with_kept
+from tables.missing import missing_sentence, without_missing
 from tables.own_tables import search_table, selection_table
 from tables.pair_tables import difference_table, mean_table
 from tables.published import table as published_table
@@ -142,10 +143,13 @@ def _parts(
     figures: dict[str, Path],
     doc: Path,
 ) -> Iterable[str]:
+    missing = missing_sentence(suite)
+    suite = without_missing(suite)
     if suite['suite'] == 'own':
         yield selection_table(suite)
         yield search_table(suite)
         yield '\n'.join(_failures(suite))
+        yield missing
         yield suite['note']
         yield _made_by(suite)
         return
@@ -159,6 +163,7 @@ def _parts(
     else:
         yield _table(suite)
     yield '\n'.join(f'- {line}' for line in sentences(suite, found))
+    yield missing
     if suite['suite'] in figures:
         yield image(suite['title'], figures[suite['suite']], doc)
     if suite['note']:
