@@ -221,26 +221,58 @@ def test_finished_runs_are_not_repeated_nor_mixed(arguments, in_process):
         assert (arguments.out / 'results' / name).stat().st_size > 1000
 
 
-def test_what_a_suite_says_is_not_run_again(arguments, in_process):
-    words = arguments('table3', '--rows', 'direct', 'adabn', '--seeds', '0')
+def test_what_a_suite_says_is_not_run_again(arguments, in_process, capsys):
+    words = arguments('table3', '--rows', 'direct', 'adabn', 'dsh_dsp')
+    words += ['--seeds', '0']
     assert command.main(words) == 0
+    assert len(in_process) == 3
     first = scores_of(arguments, 'table3')
     shutil.rmtree(arguments.out / 'runs')
+    path = arguments.out / 'table3.json'
+    changed = json.loads(path.read_text())
+    changed['note'] = 'an older one'
+    path.write_text(json.dumps(changed, sort_keys=True))
     assert command.main(words) == 0
-    assert in_process == ['pretraining of direct-0']
+    assert 'nothing is left to run' in capsys.readouterr().out
+    assert len(in_process) == 3
     assert scores_of(arguments, 'table3') == first
-    # Its weights are gone, and something starts from them.
-    assert (
-        command.main(arguments('table3', '--rows', 'dsh', '--seeds', 0)) == 0
-    )
-    assert in_process[1:] == ['pretraining of dsh-0', 'dsh-0']
-    found = scores_of(arguments, 'table3')
-    assert {**found, 'dsh': []} == first and len(found['dsh']) == 1
-    # Numbers of other settings are no results of these.
+    assert 'an older one' not in path.read_text()
+    # Another suite has the same run; and weights are gone that one needs.
+    words = arguments('baselines', '--rows', 'direct', 'kmeans', '--seeds', 0)
+    assert command.main(words) == 0
+    assert in_process[3:] == ['pretraining of direct-0', 'kmeans-0']
+    found = scores_of(arguments, 'baselines')
+    assert found['direct'] == first['direct']
+
+
+def test_results_that_nothing_else_has_are_not_replaced(
+    arguments, in_process, capsys
+):
+    words = arguments('table3', '--rows', 'direct', '--seeds', '0')
+    assert command.main(words) == 0
+    path = arguments.out / 'table3.json'
+    other = [*words, 'train.pretrain_lr', '0.04']
+    assert command.main(other) == 0  # their folder is there
     shutil.rmtree(arguments.out / 'runs')
-    assert command.main([*words, 'train.pretrain_lr', '0.04']) == 0
-    assert len(in_process) == 4
-    assert scores_of(arguments, 'table3')['dsh'] == []
+    before = path.read_bytes()
+    assert command.main(words) == 2
+    error = capsys.readouterr().err
+    assert error.count('\n') == 1
+    assert 'table3.json: has 1 runs of other settings' in error
+    assert path.read_bytes() == before
+    assert command.main(other) == 0
+    assert len(in_process) == 2
+
+
+def test_a_failure_stays_known_without_its_folder(arguments, in_process):
+    words = arguments('choices', '--rows', 'full', '--seeds', '0')
+    words += ['train.pretrain_lr', '1e18']
+    assert command.main(words) == 1
+    shutil.rmtree(arguments.out / 'runs')
+    other = arguments('choices', '--rows', 'last_stride', '--seeds', '0')
+    assert command.main([*other, 'train.pretrain_lr', '1e18']) == 1
+    failed = scores_of(arguments, 'choices')['full']
+    assert [run['status'] for run in failed] == ['failed']
 
 
 def test_a_failed_row_is_recorded_and_the_others_go_on(

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tables import looks, report
-from tables.jobs import REPOSITORY
+from tables import looks, publish, report
+from tables.jobs import FORMAT, REPOSITORY
 from tables.missing import missing_sentence, without_missing
 from tables.pair_tables import difference_table, mean_table
 from tables.records import (
@@ -19,6 +19,7 @@ from tables.records import (
     suite_as_dict,
     write_suite,
 )
+from tables.rows import TITLES
 from tables.runner import run_suites
 from tables.suites import suites
 from tables.verdicts import best_baseline, sentences
@@ -190,27 +191,50 @@ def test_the_same_json_gives_the_same_document(text, out):
     assert {p: p.read_bytes() for p in before} == before
 
 
-def test_a_method_that_some_pairs_lack():
+def test_methods_that_some_pairs_lack():
     rows = [
         pairs_row('hard_full', 'full', 40, 60),
         pairs_row('hard_plus', 'full', 70),
+        pairs_row('hard_more', 'full'),
         pairs_row('few_full', 'full', 30),
         pairs_row('few_plus', 'full'),
+        pairs_row('few_more', 'full'),
     ]
+    over = ['hard', 'few']
     claims = [
-        {'better': 'plus', 'worse': 'full', 'over': ['hard', 'few']},
-        {'better': 'hard_plus', 'worse': 'hard_full'},
-        {'better': 'few_plus', 'worse': 'few_full'},
+        {'better': 'plus', 'worse': 'full', 'over': over},
+        {'better': 'more', 'worse': 'full', 'over': over},
+        {'better': 'hard_more', 'worse': 'hard_full'},
     ]
     suite = {'suite': 'pairs', 'rows': rows, 'claims': claims}
-    assert missing_sentence(suite) == 'Not run on every pair yet: the plus.'
+    said = 'Not run yet: the more; the plus on few.'
+    assert missing_sentence(suite) == said
     whole = without_missing(suite)
-    assert whole == {**suite, 'rows': rows[:3], 'claims': claims[1:2]}
-    assert missing_sentence(whole) == ''
-    # Both pairs have full, and the table nothing else.
+    kept = [rows[at] for at in (0, 1, 3, 4)]
+    assert whole == {**suite, 'rows': kept, 'claims': claims[:1]}
     assert mean_table(whole).splitlines()[2:] == [
-        '| the full | 50.0 ± 14.1 | 30.0 | 40.0 |'
+        '| the full | 50.0 ± 14.1 | 30.0 | 40.0 |',
+        '| the plus | 70.0 | – | – |',
     ]
+
+
+@pytest.mark.parametrize('key', TITLES)
+@pytest.mark.parametrize('number', (0, 1))
+def test_a_suite_that_has_just_begun(tmp_path, key, number):
+    base = tiny_config(tmp_path)
+    suite = suites(base)[key]
+    runs = {(row.key, 0): None for row in suite.rows}
+    for row in suite.rows[:number]:
+        found = record(row.key, 0, 50, row.stage)
+        runs[row.key, 0] = as_run(row, 0, found)
+    value = suite_as_dict(base, suite, [0], runs, [SESSION])
+    write_suite(tmp_path / f'{key}.json', value)
+    report.write_report(tmp_path, tmp_path / 'doc.md')
+    text = (tmp_path / 'doc.md').read_text()
+    assert suite.title in text
+    missing = len(suite.rows) > number
+    assert ('Not run yet: ' in text) == missing
+    assert not missing or suite.rows[-1].title.rpartition(': ')[2] in text
 
 
 def test_the_best_baseline_needs_all_seeds(out):
@@ -222,13 +246,17 @@ def test_the_best_baseline_needs_all_seeds(out):
 
 def test_without_baselines_clusters_stand_alone(out):
     lines = sentences(read_suite(out / 'fig6.json'), {})
-    assert lines[0].startswith('No baseline was run')
+    assert lines[0].startswith('No results of a baseline')
 
 
 def test_files_that_are_no_results(tmp_path):
     assert read_suite(tmp_path / 'fig5.json') is None
     with pytest.raises(InputError, match='no results of any suite'):
         report.write_report(tmp_path, tmp_path / 'doc.md')
+    for text in ('[]', '{}', 'no JSON', json.dumps({'format': FORMAT})):
+        (tmp_path / 'fig5.json').write_text(text)
+        with pytest.raises(InputError, match='not a results file'):
+            read_suite(tmp_path / 'fig5.json')
     (tmp_path / 'fig5.json').write_text(json.dumps({'format': 0}))
     with pytest.raises(InputError, match='results of version 0'):
         report.write_report(tmp_path, tmp_path / 'doc.md')
@@ -358,7 +386,7 @@ def test_tables_of_methods_by_pairs():
     assert difference_table(suite).splitlines()[2].endswith('| – | – |')
 
 
-def test_figures_are_of_the_paper_alone(out, monkeypatch):
+def test_figures_are_of_the_paper_alone(out):
     suite = read_suite(out / 'table4.json')
     rows = [
         {**row, 'title': f'{row["title"]} of plus'} for row in suite['rows']
@@ -384,40 +412,96 @@ def test_a_suite_is_read_as_it_was_written(out):
     assert (out / 'again.json').read_text().splitlines() == lines
 
 
-def test_published_sections_stay_without_their_results(out, monkeypatch):
-    monkeypatch.setattr(
-        looks, 'looks', lambda *a: f'\n## {looks.LOOKS}\n\nx\n'
-    )
-    doc = out / 'docs' / 'results.md'
-    report.publish(out, doc)
-    whole = doc.read_text()
-    headings = [at for at in whole.splitlines() if at.startswith('## ')]
-    assert len(headings) == 7
-    copies = {
-        p.name: p.read_bytes() for p in (doc.with_suffix('')).glob('*.json')
-    }
-    assert set(copies) == {f'{name}.json' for name in VALUES}
-    # A folder that has one suite alone, with another number in it.
-    suite = read_suite(out / 'baselines.json')
+@pytest.fixture
+def published(out, monkeypatch):
+    """A document of all suites, with Figures 7 and 8 as a line of text."""
+    text = f'\n## {looks.LOOKS}\n\nseed 0\n'
+    with monkeypatch.context() as patched:
+        patched.setattr(looks, 'looks', lambda *a: text)
+        publish.publish(out, out / 'docs' / 'results.md')
+    return out / 'docs' / 'results.md'
+
+
+def part_of(out, key):
+    """A folder with the JSON of one suite, and that suite to be changed."""
+    suite = read_suite(out / f'{key}.json')
+    (out / 'part').mkdir(exist_ok=True)
+    write_suite(out / 'part' / f'{key}.json', suite)
+    return out / 'part', suite
+
+
+def changed_lines(before, after):
+    pairs = zip(before.splitlines(), after.splitlines(), strict=True)
+    return [b for a, b in pairs if a != b]
+
+
+def test_sections_stay_without_their_results(out, published):
+    whole = published.read_text()
+    folder = published.with_suffix('')
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    assert {f'{name}.json' for name in VALUES} < set(before)
+    part, suite = part_of(out, 'baselines')
     suite['rows'][0]['runs'][0]['scores']['mAP'] = 35.0
-    (out / 'part').mkdir()
-    write_suite(out / 'part' / 'baselines.json', suite)
-    monkeypatch.setattr(looks, 'looks', lambda *a: '')
-    report.publish(out / 'part', doc)
-    changed = doc.read_text()
-    differ = [
-        (a, b)
-        for a, b in zip(whole.splitlines(), changed.splitlines(), strict=True)
-        if a != b
-    ]
-    assert differ and all('direct transfer' in b for _, b in differ)
-    assert (
-        copies['fig5.json'] == (doc.with_suffix('') / 'fig5.json').read_bytes()
+    write_suite(part / 'baselines.json', suite)
+    publish.publish(part, published)
+    changed = published.read_text()
+    lines = changed_lines(whole, changed)
+    assert lines and all('direct transfer' in line for line in lines)
+    after = {p.name: p.read_bytes() for p in folder.iterdir()}
+    assert {name for name in after if after[name] != before.get(name)} == {
+        'baselines.json'
+    }
+    publish.publish(part, published)
+    assert published.read_text() == changed
+    # Figure 6 has its baseline from beside the document.
+    part, _ = part_of(out, 'fig6')
+    (part / 'baselines.json').unlink()
+    publish.publish(part, published)
+    assert published.read_text() == changed
+
+
+def test_text_of_others_stays_and_order_is_ours(out, published):
+    whole = published.read_text()
+    parts = whole.split('\n## ')
+    mixed = [parts[0], 'Mine\n\nnotes\n', *reversed(parts[1:])]
+    published.write_text('\n## '.join(mixed))
+    part, _ = part_of(out, 'table4')
+    publish.publish(part, published)
+    assert published.read_text() == whole + '\n## Mine\n\nnotes\n'
+
+
+def test_nothing_published_is_lost(out, published):
+    text = published.read_text()
+    copies = {p: p.read_bytes() for p in published.with_suffix('').iterdir()}
+    part, suite = part_of(out, 'baselines')
+
+    def refused(said, **changes):
+        write_suite(part / 'baselines.json', {**suite, **changes})
+        with pytest.raises(InputError, match=said):
+            publish.publish(part, published)
+        assert published.read_text() == text
+        assert {p: p.read_bytes() for p in copies} == copies
+
+    row = {**suite['rows'][0], 'runs': suite['rows'][0]['runs'][1:]}
+    refused(
+        'has 1 runs of the suite baselines that --out lacks, such as direct, '
+        'seed 0',
+        rows=[row, *suite['rows'][1:]],
     )
-    report.publish(out / 'part', doc)
-    assert doc.read_text() == changed
-    # What is not of embedded data has nothing to do with it.
-    suite['sources'] = ['market1501']
-    write_suite(out / 'part' / 'baselines.json', suite)
-    report.publish(out / 'part', doc)
-    assert '## Table 4' not in doc.read_text()
+    refused('other data', sources=['market1501'])
+    refused('settings of the full model', settings={'train.lr': 1.0})
+    text = 'my own file\n'
+    published.write_text(text)
+    refused('not a document of results')
+    published.unlink()
+    published.mkdir()
+    with pytest.raises(InputError, match='not readable'):
+        publish.publish(part, published)
+
+
+def test_a_document_in_the_folder_of_the_results(out, monkeypatch):
+    monkeypatch.setattr(looks, 'looks', lambda *a: '')
+    part, _ = part_of(out, 'fig5')
+    before = (part / 'fig5.json').stat().st_mtime_ns
+    publish.publish(part, part.with_suffix('.md'))
+    assert (part / 'fig5.json').stat().st_mtime_ns == before

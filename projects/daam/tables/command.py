@@ -89,7 +89,7 @@ def _report(words: list[str]) -> int:
     parser.add_argument('--doc', type=Path, help='Markdown file to write')
     parser.add_argument('--root', default='', help='folder of the data sets')
     args = parser.parse_args(words)
-    from tables.report import publish
+    from tables.publish import publish
 
     out = args.out.expanduser()
     doc = args.doc or out / RESULTS

@@ -55,9 +55,13 @@ def looks(found: Suites, out: Path, doc: Path, root: str = '') -> str:
         root: folder of the data sets, if not the runs' own.
 
     Returns:
-        Empty where the full model is no row.
+        Empty where there is no run of the full model.
     """
-    runs = _done(found, 'full', 'final')
+    runs = {
+        seed: id_
+        for seed, id_ in _done(found, 'full', 'final').items()
+        if (out / 'runs' / id_ / 'run').is_dir()
+    }
     if not runs:
         return ''
     folder = doc.with_suffix('')

@@ -22,12 +22,12 @@ def with_kept(new: str, old: str, titles: Sequence[str]) -> str:
     Args:
         new: its introduction and sections stay as they are.
         old: what stood in its place.
-        titles: of the sections that are kept, in the order of all.
+        titles: of sections, in their order; others come behind them.
     """
     introduction, sections = _sections(new)
     _, before = _sections(old)
     both = before | sections
-    order = [*titles, *(title for title in sections if title not in titles)]
+    order = [*titles, *(title for title in both if title not in titles)]
     text = introduction + ''.join(both[t] for t in order if t in both)
     return text.rstrip() + '\n'
 

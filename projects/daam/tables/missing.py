@@ -5,32 +5,45 @@ from typing import Any
 
 
 def without_missing(suite: Mapping[str, Any]) -> dict[str, Any]:
-    """A suite's JSON with the rows that were run, and what can be said of it.
+    """A suite's JSON with the rows that were run, and what is said of them.
 
     Args:
-        suite: its JSON.
+        suite: its JSON; of the suite `pairs` a method stays on every pair
+            where one pair has it.
     """
-    ran = {row['key'] for row in suite['rows'] if row['runs']}
-    return {
-        **suite,
-        'rows': [row for row in suite['rows'] if row['key'] in ran],
-        'claims': [c for c in suite['claims'] if _keys(c) <= ran],
-    }
+    ran = {_name(suite, row) for row in suite['rows'] if row['runs']}
+    rows = [row for row in suite['rows'] if _name(suite, row) in ran]
+    keys = {row['key'] for row in rows}
+    claims = [c for c in suite['claims'] if _keys(c) <= keys]
+    return {**suite, 'rows': rows, 'claims': claims}
 
 
 def missing_sentence(suite: Mapping[str, Any]) -> str:
     """Which rows were not run, or '' where all were.
 
     Args:
-        suite: its JSON, of which the suite `pairs` names methods.
+        suite: its JSON.
     """
-    titles = [row['title'] for row in suite['rows'] if not row['runs']]
-    where = ''
-    if suite['suite'] == 'pairs':
-        titles = [title.partition(': ')[2] for title in titles]
-        where = ' on every pair'
-    names = '; '.join(dict.fromkeys(titles))
-    return f'Not run{where} yet: {names}.' if names else ''
+    if suite['suite'] != 'pairs':
+        names = [row['title'] for row in suite['rows'] if not row['runs']]
+        return f'Not run yet: {"; ".join(names)}.' if names else ''
+    lacking: dict[str, list[str]] = {}
+    pairs = {}
+    for row in suite['rows']:
+        pair, _, title = row['title'].partition(': ')
+        pairs[pair] = None
+        if not row['runs']:
+            lacking.setdefault(title, []).append(pair)
+    names = [
+        title if len(of) == len(pairs) else f'{title} on {", ".join(of)}'
+        for title, of in lacking.items()
+    ]
+    return f'Not run yet: {"; ".join(names)}.' if names else ''
+
+
+def _name(suite: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    key = row['key']
+    return key.partition('_')[2] if suite['suite'] == 'pairs' else key
 
 
 def _keys(claim: Mapping[str, Any]) -> set[str]:

@@ -87,9 +87,11 @@ def search_table(suite: Mapping[str, Any]) -> str:
     """K found by itself against the best of the swept ones, by pair."""
     names = [f'{factor:g} times' for factor in FACTORS]
     lines = head(('pair', 'K found', *names, 'loss to the best'))
-    losses = []
+    losses, known = [], {row['key'] for row in suite['rows']}
     for pair in SEARCH_PAIRS:
         keys = [f'{pair}_auto', *(f'{pair}_k{f:g}' for f in FACTORS)]
+        if not known.issuperset(keys):
+            continue
         values = [Scores(row_of(suite, key), 'mAP').values for key in keys]
         seeds = sorted(set.intersection(*map(set, values)))
         if not seeds:

@@ -15,7 +15,11 @@ COSINES = ('daam', 'full', 'printed_orth')
 
 
 def draw(
-    found: Mapping[str, Mapping[str, Any]], out: Path, folder: Path
+    found: Mapping[str, Mapping[str, Any]],
+    out: Path,
+    folder: Path,
+    others: Mapping[str, Mapping[str, Any]],
+    whole: bool = True,
 ) -> dict[str, Path]:
     """Draws what there is; returns files, without their ending, by name.
 
@@ -23,12 +27,17 @@ def draw(
         found: suites' JSON by key.
         out: folder of the runs.
         folder: where figures go.
+        others: suites that Figure 6 may take its baseline of.
+        whole: whether figures that several suites make are drawn.
     """
     drawn: dict[str, Path] = {}
     if 'fig5' in found and _fig5(found['fig5'], folder / 'fig5'):
         drawn['fig5'] = folder / 'fig5'
-    if 'fig6' in found and _fig6(found, folder / 'fig6'):
+    best = others.get('baselines')
+    if 'fig6' in found and _fig6(found['fig6'], best, folder / 'fig6'):
         drawn['fig6'] = folder / 'fig6'
+    if not whole:
+        return drawn
     for name, (parts, label, limits) in _histograms(found, out).items():
         if parts:
             drawn[name] = folder / name
@@ -46,8 +55,9 @@ def _fig5(suite: Mapping[str, Any], path: Path) -> bool:
     return bool(runs)
 
 
-def _fig6(found: Mapping[str, Mapping[str, Any]], path: Path) -> bool:
-    suite = found['fig6']
+def _fig6(
+    suite: Mapping[str, Any], baselines: Mapping[str, Any] | None, path: Path
+) -> bool:
     values = {
         row['x']: Scores(row, 'mAP').values
         for row in suite['rows']
@@ -60,7 +70,7 @@ def _fig6(found: Mapping[str, Mapping[str, Any]], path: Path) -> bool:
     if not seeds:
         return False
     table = [[by_seed[seed] for by_seed in values.values()] for seed in seeds]
-    best = best_baseline(found.get('baselines'), seeds)
+    best = best_baseline(baselines, seeds)
     shares = max(values) < 10
     clusters_figure(
         path,

@@ -58,7 +58,7 @@ BALANCED = {
     'sampler.num_instances': 4,
 }
 # All of the recipe, and nothing that is the paper's.
-NO_DAAM = {'model.daam.attention': 'none', 'loss.daam.domain_loss': 'none'}
+_NO_DAAM = {'model.daam.attention': 'none', 'loss.daam.domain_loss': 'none'}
 
 
 def plus_settings(cfg: CN) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def plus_row(plus: dict[str, Any]) -> Row:
 
 def without_daam(plus: dict[str, Any]) -> Row:
     """The recipe without attention and domain similarity loss."""
-    settings = {**plus, **NO_DAAM}
+    settings = {**plus, **_NO_DAAM}
     return on_plus('plus_no_daam', 'plus + no attention, no L_DS', settings)
 
 

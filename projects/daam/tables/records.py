@@ -12,7 +12,7 @@ from typing import Any
 from yacs.config import CfgNode as CN
 
 from tables.jobs import FORMAT, Job, source_digest
-from tables.rows import Row, Suite
+from tables.rows import TITLES, Row, Suite
 from torchreid_daam.config import flatten, get_default_config
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import write_text
@@ -51,9 +51,11 @@ def read_suite(path: Path) -> dict[str, Any] | None:
     try:
         value = json.loads(path.read_text(encoding='utf-8'))
         written = value['format']
+        if written == FORMAT:
+            _check(value)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f'{path}: not a results file; move it away') from None
     if written != FORMAT:
         raise InputError(
@@ -63,18 +65,53 @@ def read_suite(path: Path) -> dict[str, Any] | None:
     return value
 
 
+def _check(suite: Mapping[str, Any]) -> None:
+    """Looks up what readers of a suite rely on.
+
+    Raises:
+        KeyError, TypeError, AttributeError: if it is not there.
+    """
+    for name in ('suite', 'title', 'note', 'sources', 'target', 'settings'):
+        suite[name]
+    for name in ('seeds', 'sessions', 'claims', 'rows'):
+        iter(suite[name])
+    for session in suite['sessions']:
+        for name in ('command', 'commit', 'machine', 'workers', 'threads'):
+            session[name]
+        float(session['seconds'])
+    for row in suite['rows']:
+        for name in ('key', 'title', 'reference', 'stage', 'ours', 'x'):
+            row[name]
+        for run in row['runs']:
+            for name in ('id', 'seed', 'reason', 'true_labels', 'rounds'):
+                run[name]
+            float(run['seconds'])
+            scored = [run['scores']] if run['status'] == 'done' else []
+            for scores in [*scored, *run['rounds']]:
+                for name in SCORES:
+                    float(scores[name])
+
+
+def read_suites(folder: Path) -> dict[str, dict[str, Any]]:
+    """The suites whose JSON a folder has, by key, as `read_suite`."""
+    found = {key: read_suite(folder / f'{key}.json') for key in TITLES}
+    return {key: suite for key, suite in found.items() if suite}
+
+
 def write_suite(path: Path, suite: Mapping[str, Any]) -> None:
     """Writes a suite's JSON, a run on each line."""
-    write_text(path, suite_text(suite))
+    write_text(path, _text(suite))
 
 
-def suite_text(suite: Mapping[str, Any]) -> str:
+def _text(suite: Mapping[str, Any]) -> str:
     """JSON in which two versions differ by the lines of their runs."""
     rows = []
     for row in suite['rows']:
         runs = [f'    {json.dumps(run)}' for run in row['runs']]
-        fields = json.dumps({**row, 'runs': []}).removesuffix('[]}')
-        rows.append('   ' + fields + '[\n' + ',\n'.join(runs) + '\n   ]}')
+        fields = {key: v for key, v in row.items() if key != 'runs'}
+        start = json.dumps(fields).removesuffix('}')
+        body = ',\n'.join(runs)
+        rows.append(f'   {start}, "runs": [\n{body}\n   ]}}')
     parts = [
         f' {json.dumps(key)}: {json.dumps(value)}'
         for key, value in suite.items()
@@ -123,6 +160,11 @@ def suite_as_dict(
     }
 
 
+def reported_stage(row: Row) -> str:
+    """Of a run's rows, the stage whose scores a row has."""
+    return 'oracle' if row.seat == 'oracle' else row.stage
+
+
 def run_as_dict(
     row: Row, seed: int, record: dict[str, Any], target: str
 ) -> dict[str, Any]:
@@ -135,7 +177,7 @@ def run_as_dict(
         target: name of the data set whose scores are reported.
     """
     own = [r for r in record['rows'] if r['dataset'] == target]
-    stage = 'oracle' if row.seat == 'oracle' else row.stage
+    stage = reported_stage(row)
     run = {
         'seed': seed,
         'id': record['id'],

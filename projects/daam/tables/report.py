@@ -1,19 +1,18 @@
 """The results document: tables, sentences and figures from suites' JSON."""
 
-import contextlib
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tables.markdown import head, line, spread, with_kept
+from tables.markdown import head, line, spread
 from tables.missing import missing_sentence, without_missing
 from tables.own_tables import search_table, selection_table
 from tables.pair_tables import difference_table, mean_table
 from tables.published import table as published_table
-from tables.records import read_suite, session_lines, write_suite
-from tables.rows import EMBEDDED_ONLY, TITLES
+from tables.records import read_suites, session_lines
+from tables.rows import EMBEDDED_ONLY
 from tables.verdicts import (
     Scores,
     against,
@@ -21,15 +20,16 @@ from tables.verdicts import (
     score_text,
     sentences,
 )
-from tables.why import WHY, image, why
+from tables.why import image, why
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import write_text
 
 PUBLISHED = 'Published figures on real data'
 Suites = dict[str, dict[str, Any]]
 COLUMNS = ('mAP', 'rank1', 'rank5', 'rank10')
-INTRODUCTION = """\
-# Results
+HEADING = '# Results'
+INTRODUCTION = f"""\
+{HEADING}
 
 Written by `python projects/daam/ablation.py`; nothing below is typed in.
 Each number is a mean over seeds ± the standard deviation between them. A
@@ -40,8 +40,9 @@ difference is quoted, the first number is for DukeMTMC-reID to Market-1501, the
 second for Market-1501 to DukeMTMC-reID.
 """
 TRUE_LABELS = "† reads the target's true identities."
-EMBEDDED = """
-The data is drawn (`data.synthetic`), and each seed draws its own two domains.
+DRAWN = 'The data is drawn (`data.synthetic`)'
+EMBEDDED = f"""
+{DRAWN}, and each seed draws its own two domains.
 What is found here is found on drawn pedestrians with a small network; it says
 what the formulas do, not how they do on photographs. Data, schedule and
 learning rate of the paper's method were chosen on seeds 100 to 103, none of
@@ -66,75 +67,71 @@ def check_matplotlib() -> None:
 
 
 def write_report(out: Path, doc: Path) -> None:
-    """Writes the document and its figures beside it, from JSON alone.
+    """Writes the document and its figures beside it.
 
     Args:
-        out: folder of the suites' JSON and of the runs.
+        out: folder of the suites' JSON and of the runs, whose arrays three
+            of the figures are made of.
         doc: the Markdown file; figures go to a folder of its name.
 
     Raises:
         InputError: if there is no suite, or one of another version.
     """
-    write_text(doc, _document(_read(out), out, doc))
+    write_text(doc, document(read_results(out), out, doc))
 
 
-def publish(out: Path, doc: Path, root: str = '') -> None:
-    """Writes a document for readers who don't have the runs.
-
-    As `write_report`, with Figures 7 and 8, drawn by the runs' models, and
-    the suites' JSON beside it. Sections of suites that ``out`` does not have
-    stay as they are where both documents are of embedded data.
-
-    Args:
-        out: folder of the suites' JSON and of the runs.
-        doc: the Markdown file; figures and JSON go to a folder of its name.
-        root: folder of the runs' data sets, if not their own.
+def read_results(out: Path) -> Suites:
+    """The suites that a folder has.
 
     Raises:
-        InputError: if there is no suite, or one of another version.
+        InputError: if there is none, or one of another version.
     """
-    found = _read(out)
-    from tables.looks import LOOKS, looks
-
-    seen = looks(_papers(found), out, doc, root)
-    text = _document(found, out, doc, seen)
-    with contextlib.suppress(FileNotFoundError):
-        old = doc.read_text(encoding='utf-8')
-        if EMBEDDED in text and EMBEDDED in old:
-            titles = [*TITLES.values(), WHY, LOOKS, PUBLISHED]
-            text = with_kept(text, old, titles)
-    write_text(doc, text)
-    for key, suite in found.items():
-        write_suite(doc.with_suffix('') / f'{key}.json', suite)
-
-
-def _read(out: Path) -> Suites:
-    found = {key: read_suite(out / f'{key}.json') for key in TITLES}
-    found = {key: suite for key, suite in found.items() if suite}
+    found = read_suites(out)
     if not found:
         raise InputError(f'--out={out}: no results of any suite')
-    check_matplotlib()
     return found
 
 
-def _papers(found: Suites) -> Suites:
+def papers(found: Suites) -> Suites:
     """Those that figures are made of: the paper's, on the demo's pair."""
     return {k: s for k, s in found.items() if k not in EMBEDDED_ONLY}
 
 
-def _document(found: Suites, out: Path, doc: Path, seen: str = '') -> str:
+def document(
+    found: Suites,
+    out: Path,
+    doc: Path,
+    *,
+    others: Suites | None = None,
+    whole: bool = True,
+    seen: str = '',
+) -> str:
+    """The text; its figures are drawn.
+
+    Args:
+        found: suites of the sections.
+        out: folder of the runs.
+        doc: where it will stand.
+        others: suites that a section may compare with; ``found`` by default.
+        whole: whether what several suites make is a part of it.
+        seen: the section of Figures 7 and 8.
+    """
+    check_matplotlib()
     from tables.plots import draw
 
-    figures = draw(_papers(found), out, doc.with_suffix(''))
+    others = others or found
+    figures = draw(papers(found), out, doc.with_suffix(''), others, whole)
     text = INTRODUCTION
     names = [n for s in found.values() for n in [*s['sources'], s['target']]]
     if all(name.startswith('synthetic_') for name in names):
         text += EMBEDDED
     for suite in found.values():
         text += f'\n## {suite["title"]}\n\n'
-        parts = _parts(suite, found, figures, doc)
+        parts = _parts(suite, others, figures, doc)
         text += '\n\n'.join(filter(None, parts)) + '\n'
-    return text + why(figures, _papers(found), doc) + seen + _published()
+    if whole:
+        text += why(figures, papers(found), doc)
+    return text + seen + _published()
 
 
 def _parts(
@@ -149,26 +146,29 @@ def _parts(
         yield selection_table(suite)
         yield search_table(suite)
         yield '\n'.join(_failures(suite))
-        yield missing
-        yield suite['note']
-        yield _made_by(suite)
-        return
-    if suite['suite'] == 'fig5':
-        yield _rounds_table(suite)
-    elif suite['suite'] == 'pairs':
-        yield mean_table(suite)
-        yield difference_table(suite)
-        yield '\n'.join(_failures(suite))
-        yield TRUE_LABELS
-    else:
-        yield _table(suite)
-    yield '\n'.join(f'- {line}' for line in sentences(suite, found))
+    elif suite['rows']:
+        if suite['suite'] == 'fig5':
+            yield _rounds_table(suite)
+        elif suite['suite'] == 'pairs':
+            yield from _pair_tables(suite)
+        else:
+            yield _table(suite)
+        yield '\n'.join(f'- {line}' for line in sentences(suite, found))
     yield missing
     if suite['suite'] in figures:
         yield image(suite['title'], figures[suite['suite']], doc)
     if suite['note']:
         yield suite['note']
     yield _made_by(suite)
+
+
+def _pair_tables(suite: dict[str, Any]) -> Iterable[str]:
+    means = mean_table(suite)
+    yield means
+    yield difference_table(suite)
+    yield '\n'.join(_failures(suite))
+    if '†' in means:
+        yield TRUE_LABELS
 
 
 def _table(suite: dict[str, Any]) -> str:
@@ -245,7 +245,12 @@ def _escaped(text: str) -> str:
 
 def _made_by(suite: dict[str, Any]) -> str:
     """Command, seeds, threads, machine, time and commit of a table."""
-    runs = {run['id']: run for row in suite['rows'] for run in row['runs']}
+    runs = {
+        run['id']: run
+        for row in suite['rows']
+        for run in row['runs']
+        if row['stage'] not in ('direct', 'adabn')
+    }
     hours = sum(run['seconds'] for run in runs.values()) / 3600
     seeds = ', '.join(map(str, suite['seeds']))
     return (

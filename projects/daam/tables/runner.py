@@ -6,36 +6,21 @@ import sys
 import time
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 from yacs.config import CfgNode as CN
 
-from tables.jobs import (
-    REPOSITORY,
-    Job,
-    check_base,
-    job_of,
-    plan,
-)
+from tables.jobs import REPOSITORY, Job, check_base, plan
 from tables.pool import Pool
-from tables.records import (
-    machine,
-    read_record,
-    read_suite,
-    revision,
-    run_as_dict,
-    suite_as_dict,
-    write_suite,
-)
+from tables.records import machine, revision
 from tables.report import check_matplotlib, write_report
+from tables.results import RUNS, Results
 from tables.rows import EMBEDDED_ONLY, Row, Suite
 from tables.suites import suites
 from torchreid_daam.checks import check_config, check_data
 from torchreid_daam.datamanager import build_datamanager
 from torchreid_daam.errors import InputError
 
-RUNS = 'runs'
 TABLES = 'results.md'
 
 
@@ -83,14 +68,18 @@ def run_suites(
                 'threads': 1,
                 'seconds': 0.0,
             }
-            results = _Results(out, base, chosen, wanted, session)
+            results = Results(out, base, chosen, wanted, session)
             jobs: dict[str, Job] = {}
+            left: set[str] = set()
             for key in names:
-                jobs |= plan(base, _selected(chosen[key], rows), wanted[key])
+                selected = _selected(chosen[key], rows)
+                jobs |= plan(base, selected, wanted[key])
+                left |= results.unfinished(selected, key, wanted[key])
             order = sorted(jobs, key=lambda id_: bool(jobs[id_].needs))
             jobs = {id_: jobs[id_] for id_ in order}
             _check(jobs)
-            jobs = _unfinished(jobs, results.finished())
+            left |= {jobs[id_].needs for id_ in left}
+            jobs = {id_: job for id_, job in jobs.items() if id_ in left}
             failed = _execute(jobs, workers, results)
             write_report(out, out / TABLES)
     except Timeout:
@@ -101,9 +90,13 @@ def run_suites(
     return 1 if failed else 0
 
 
-def _execute(jobs: dict[str, Job], workers: int, results: '_Results') -> int:
+def _execute(jobs: dict[str, Job], workers: int, results: Results) -> int:
     """Runs what has no record; returns how many runs failed."""
     started, failed = time.time(), 0
+    # Titles and claims may have changed where nothing is left to run.
+    results.write()
+    if not jobs:
+        print('nothing is left to run')
     pool = Pool(results.out / RUNS)
     with contextlib.closing(pool.execute(jobs, workers)) as done:
         for number, (job, reason) in enumerate(done, 1):
@@ -115,13 +108,6 @@ def _execute(jobs: dict[str, Job], workers: int, results: '_Results') -> int:
             results.session['seconds'] = round(seconds, 1)
             results.write()
     return failed
-
-
-def _unfinished(jobs: dict[str, Job], finished: set[str]) -> dict[str, Job]:
-    """What has no result yet, and the pretraining that it starts from."""
-    left = {id_: job for id_, job in jobs.items() if id_ not in finished}
-    needed = {job.needs for job in left.values()}
-    return {id_: job for id_, job in jobs.items() if id_ in {*left, *needed}}
 
 
 def _chosen(
@@ -167,77 +153,3 @@ def _check(jobs: dict[str, Job]) -> None:
     first.data.load_train_targets = True
     with contextlib.redirect_stdout(io.StringIO()):
         check_data(first, build_datamanager(first))
-
-
-class _Results:
-    """Writes each suite's JSON: every run that there is for its rows.
-
-    A run's folder may be gone: what an earlier JSON says of it stays.
-
-    Args:
-        out: folder of the results.
-        base: settings of the full model.
-        chosen: suites by key.
-        wanted: seeds of this command by suite.
-        session: of this command.
-    """
-
-    def __init__(
-        self,
-        out: Path,
-        base: CN,
-        chosen: dict[str, Suite],
-        wanted: dict[str, list[int]],
-        session: dict[str, Any],
-    ) -> None:
-        self.out, self.base, self.chosen = out, base, chosen
-        self.session = session
-        self.seeds, self.sessions = {}, {}
-        self.ids: dict[tuple[str, str, int], str] = {}
-        self.earlier: dict[tuple[str, str, int], dict[str, Any]] = {}
-        for key, suite in chosen.items():
-            earlier = read_suite(out / f'{key}.json')
-            before = earlier or {'seeds': [], 'sessions': [], 'rows': []}
-            self.seeds[key] = sorted({*wanted[key], *before['seeds']})
-            self.sessions[key] = before['sessions']
-            for row in suite.rows:
-                for seed in self.seeds[key]:
-                    job = job_of(base, row, seed)
-                    self.ids[key, row.key, seed] = job.id
-            for row in before['rows']:
-                for run in row['runs']:
-                    place = key, row['key'], run['seed']
-                    same = run['id'] == self.ids.get(place)
-                    if same and run['status'] == 'done':
-                        self.earlier[place] = run
-
-    def finished(self) -> set[str]:
-        """Ids of the runs whose every row has its numbers already."""
-        open_ = {id_ for at, id_ in self.ids.items() if at not in self.earlier}
-        return set(self.ids.values()) - open_
-
-    def write(self) -> None:
-        """Writes all of them."""
-        for key, suite in self.chosen.items():
-            runs = {
-                (row.key, seed): self._run(key, row, seed)
-                for row in suite.rows
-                for seed in self.seeds[key]
-            }
-            value = suite_as_dict(
-                self.base,
-                suite,
-                self.seeds[key],
-                runs,
-                [*self.sessions[key], self.session],
-            )
-            write_suite(self.out / f'{key}.json', value)
-
-    def _run(self, key: str, row: Row, seed: int) -> dict[str, Any] | None:
-        place = key, row.key, seed
-        if place in self.earlier:
-            return self.earlier[place]
-        record = read_record(self.out / RUNS / self.ids[place])
-        if record is None:
-            return None
-        return run_as_dict(row, seed, record, self.base.data.targets[0])

@@ -98,9 +98,9 @@ def sentences(
         return list(_rounds(suite))
     if suite['suite'] == 'fig6':
         return list(_clusters(suite, found.get('baselines')))
-    if suite['claims']:
-        return [_claim(suite, claim) for claim in suite['claims']]
-    return list(_choices(suite))
+    if suite['suite'] == 'choices':
+        return list(_choices(suite))
+    return [_claim(suite, claim) for claim in suite['claims']]
 
 
 def paired_values(
@@ -233,7 +233,7 @@ def _clusters(
 ) -> Iterator[str]:
     best = best_baseline(baselines, list(suite['seeds']))
     if best is None:
-        yield 'No baseline was run on these seeds, so K stands by itself.'
+        yield 'No results of a baseline on these seeds: K stands by itself.'
     for row in suite['rows']:
         if best is not None:
             difference = paired_difference(Scores(row, 'mAP').values, best[1])
