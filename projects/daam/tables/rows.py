@@ -63,7 +63,6 @@ class Claim(NamedTuple):
         share: part of the other's mAP that the first is wanted to reach.
         over: pairs over which both are averaged; each key is then the end of
             rows' keys, ``<pair>_<key>``.
-        without: the pair that is left out on purpose, to be told.
     """
 
     better: str
@@ -73,7 +72,6 @@ class Claim(NamedTuple):
     least: float = 0.0
     share: float = 0.0
     over: tuple[str, ...] = ()
-    without: str = ''
 
 
 class Suite(NamedTuple):

@@ -130,8 +130,6 @@ def _claim(suite: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
     if claim.get('over'):
         prefix = f'{claim["over"][0]}_'
         where = f', over {len(claim["over"])} pairs'
-        if claim.get('without'):
-            where += f' without {claim["without"]}'
     first, second = (
         row_of(suite, prefix + claim[name])['title'].rpartition(': ')[2]
         if prefix

@@ -77,6 +77,25 @@ PAIRS: dict[str, Pair] = {
     'hard': _target(value=(0.2, 0.65), white_balance=0.06, gain=(0.6, 0.95)),
     # Both domains have the same scenery.
     'easy': _target(background='street'),
+    # Much darker, of another colour, and cameras that differ much: next to
+    # nothing that was learned on the source holds here.
+    'far': _target(
+        value=(0.15, 0.5),
+        white_balance=0.12,
+        gain=(0.5, 1.0),
+        cast=(0.6, 1.0, 1.35),
+    ),
+    # Other people before other cameras, and little else.
+    'near': (
+        _STREET,
+        replace(
+            _STREET,
+            value=(0.4, 0.95),
+            cast=(1.0, 1.0, 1.0),
+            white_balance=0.08,
+            train_ids=100,
+        ),
+    ),
     'swapped': (_INDOOR, _STREET),
     # About 400 target training images.
     'few': _target(train_ids=25),
