@@ -306,7 +306,12 @@ def test_without_rounds_it_is_direct_transfer(adapt, root):
         ('final', 0, 1),
     ]
     assert scores(source, 'final') == scores(source, 'direct')
-    assert scores(source, 'adabn') != scores(source, 'direct')
+    # A single run can be perfect in both, which depends on the processor.
+    runs = [source]
+    for seed in (0, 3):
+        found = adapt('train.rounds', 0, 'train.seed', seed, name=f's{seed}')
+        runs.append(found)
+    assert any(scores(r, 'adabn') != scores(r, 'direct') for r in runs)
     assert not (source / 'pseudo_labels').exists()
     # The source's statistics are kept: the file scores as direct transfer.
     selected = source / 'checkpoints' / 'selected.pth'
