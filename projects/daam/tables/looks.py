@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tables.records import session_lines
+from tables.rows import all_drawn
 from tables.why import image
 from torchreid_daam.delivery.figures import embedding_figure, save
 from torchreid_daam.delivery.report import Section, section
@@ -148,7 +149,7 @@ def _seen(found: Suites, out: Path, seed: int) -> Seen:
 def _material(seen: Seen) -> Material:
     found = Material(seen.full, seen.root, str(seen.before or ''))
     names = [*found.cfg.data.sources, *found.cfg.data.targets]
-    if not all(name.startswith('synthetic_') for name in names):
+    if not all_drawn(names):
         raise InputError(
             f'{", ".join(names)}: only embedded data is shown in a document; '
             'python -m torchreid_daam report draws these figures of any run'

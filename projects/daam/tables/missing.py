@@ -24,21 +24,26 @@ def missing_sentence(suite: Mapping[str, Any]) -> str:
     Args:
         suite: its JSON.
     """
-    if suite['suite'] != 'pairs':
+    if suite['suite'] == 'pairs':
+        names = _methods_lacking(suite)
+    else:
         names = [row['title'] for row in suite['rows'] if not row['runs']]
-        return f'Not run yet: {"; ".join(names)}.' if names else ''
+    return f'Not run yet: {"; ".join(names)}.' if names else ''
+
+
+def _methods_lacking(suite: Mapping[str, Any]) -> list[str]:
+    """Methods without runs, and on which pairs if not on all."""
+    pairs: dict[str, list[str]] = {}
     lacking: dict[str, list[str]] = {}
-    pairs = {}
     for row in suite['rows']:
         pair, _, title = row['title'].partition(': ')
-        pairs[pair] = None
+        pairs.setdefault(title, []).append(pair)
         if not row['runs']:
             lacking.setdefault(title, []).append(pair)
-    names = [
-        title if len(of) == len(pairs) else f'{title} on {", ".join(of)}'
+    return [
+        title if of == pairs[title] else f'{title} on {", ".join(of)}'
         for title, of in lacking.items()
     ]
-    return f'Not run yet: {"; ".join(names)}.' if names else ''
 
 
 def _name(suite: Mapping[str, Any], row: Mapping[str, Any]) -> str:

@@ -11,8 +11,8 @@ from tables.report import (
     HEADING,
     PUBLISHED,
     Suites,
-    check_matplotlib,
     document,
+    of_drawn,
     papers,
     read_results,
 )
@@ -40,7 +40,6 @@ def publish(out: Path, doc: Path, root: str = '') -> None:
             would be lost.
     """
     found = read_results(out)
-    check_matplotlib()
     from tables.looks import LOOKS, looks
 
     folder, old = doc.with_suffix(''), _text(doc)
@@ -81,12 +80,7 @@ def _text(doc: Path) -> str:
 
 def _check(found: Suites, before: Suites, old: str, doc: Path) -> None:
     """That what is kept and what is new may stand in one document."""
-    drawn = all(
-        name.startswith('synthetic_')
-        for suite in found.values()
-        for name in [*suite['sources'], suite['target']]
-    )
-    if old and drawn != (DRAWN in old):
+    if old and of_drawn(found) != (DRAWN in old):
         raise InputError(f'--doc={doc}: has results of other data')
     one = next(iter(found.values()))
     for key, suite in {**before, **found}.items():

@@ -12,7 +12,7 @@ from tables.own_tables import search_table, selection_table
 from tables.pair_tables import difference_table, mean_table
 from tables.published import table as published_table
 from tables.records import read_suites, session_lines
-from tables.rows import EMBEDDED_ONLY
+from tables.rows import EMBEDDED_ONLY, all_drawn
 from tables.verdicts import (
     Scores,
     against,
@@ -81,15 +81,24 @@ def write_report(out: Path, doc: Path) -> None:
 
 
 def read_results(out: Path) -> Suites:
-    """The suites that a folder has.
+    """The suites that a folder has, if figures can be drawn of them.
 
     Raises:
-        InputError: if there is none, or one of another version.
+        InputError: if there is none, or one of another version; or if
+            matplotlib is not installed.
     """
     found = read_suites(out)
     if not found:
         raise InputError(f'--out={out}: no results of any suite')
+    check_matplotlib()
     return found
+
+
+def of_drawn(found: Suites) -> bool:
+    """Whether all suites are of embedded data."""
+    return all_drawn(
+        n for s in found.values() for n in [*s['sources'], s['target']]
+    )
 
 
 def papers(found: Suites) -> Suites:
@@ -116,14 +125,12 @@ def document(
         whole: whether what several suites make is a part of it.
         seen: the section of Figures 7 and 8.
     """
-    check_matplotlib()
     from tables.plots import draw
 
     others = others or found
     figures = draw(papers(found), out, doc.with_suffix(''), others, whole)
     text = INTRODUCTION
-    names = [n for s in found.values() for n in [*s['sources'], s['target']]]
-    if all(name.startswith('synthetic_') for name in names):
+    if of_drawn(found):
         text += EMBEDDED
     for suite in found.values():
         text += f'\n## {suite["title"]}\n\n'

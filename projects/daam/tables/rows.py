@@ -1,5 +1,6 @@
 """What a row, an order of rows and a suite are; rows of several suites."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from yacs.config import CfgNode as CN
@@ -99,5 +100,9 @@ ADABN = Row(
 
 def embedded(cfg: CN) -> bool:
     """Whether all data is drawn."""
-    names = [*cfg.data.sources, *cfg.data.targets]
+    return all_drawn([*cfg.data.sources, *cfg.data.targets])
+
+
+def all_drawn(names: Iterable[str]) -> bool:
+    """Whether these data sets are the embedded ones."""
     return all(name.startswith('synthetic_') for name in names)
