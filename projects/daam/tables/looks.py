@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tables.records import session_lines
+from tables.records import RUNS, session_lines
 from tables.rows import all_drawn
 from tables.why import image
 from torchreid_daam.delivery.figures import embedding_figure, save
@@ -61,7 +61,7 @@ def looks(found: Suites, out: Path, doc: Path, root: str = '') -> str:
     runs = {
         seed: id_
         for seed, id_ in _done(found, 'full', 'final').items()
-        if (out / 'runs' / id_ / 'run').is_dir()
+        if (out / RUNS / id_ / 'run').is_dir()
     }
     if not runs:
         return ''
@@ -130,7 +130,7 @@ def _done(found: Suites, key: str, stage: str) -> dict[int, str]:
 
 
 def _seen(found: Suites, out: Path, seed: int) -> Seen:
-    runs = out / 'runs'
+    runs = out / RUNS
     full = runs / _done(found, 'full', 'final')[seed]
     before = None
     try:

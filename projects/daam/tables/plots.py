@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tables.figures import clusters_figure, histogram_figure, rounds_figure
+from tables.records import RUNS
 from tables.verdicts import Scores, best_baseline
 
 # Rows whose histograms stand in one figure, and the suites to look in.
@@ -129,7 +130,7 @@ def _pooled(found, out, key, name) -> np.ndarray | None:
     }
     parts = []
     for id_ in sorted(ids):
-        path = out / 'runs' / id_ / 'explain.npz'
+        path = out / RUNS / id_ / 'explain.npz'
         if path.is_file():
             with np.load(path) as arrays:
                 if name in arrays:

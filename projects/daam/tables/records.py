@@ -17,6 +17,8 @@ from torchreid_daam.config import flatten, get_default_config
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import write_text
 
+# Folder of the runs, in that of the results.
+RUNS = 'runs'
 SCORES = ('mAP', 'rank1', 'rank5', 'rank10', 'rank20')
 
 

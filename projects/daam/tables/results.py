@@ -8,6 +8,7 @@ from yacs.config import CfgNode as CN
 
 from tables.jobs import job_of
 from tables.records import (
+    RUNS,
     read_record,
     read_suites,
     reported_stage,
@@ -17,8 +18,6 @@ from tables.records import (
 )
 from tables.rows import Row, Suite
 from torchreid_daam.errors import InputError
-
-RUNS = 'runs'
 
 
 class Results:
