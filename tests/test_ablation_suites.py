@@ -5,7 +5,14 @@ import yaml
 
 from tables import jobs, plus, recipe
 from tables.choices import DEPARTURES
-from tables.jobs import ROUND_KEYS, check_base, job_of, plan, pretraining
+from tables.jobs import (
+    ROUND_KEYS,
+    check_base,
+    job_of,
+    plan,
+    pretraining,
+    settings,
+)
 from tables.published import PUBLISHED, table
 from tables.rows import EMBEDDED_ONLY, Row
 from tables.suites import suites
@@ -261,12 +268,35 @@ def test_an_ingredient_is_added_and_removed_alone(base):
     rows = rows_of(suites(base)['plus'])
     whole = rows['plus'].settings
     for key, (_, keys) in recipe.INGREDIENTS.items():
-        added, left = rows[f'add_{key}'], rows[f'less_{key}'].settings
-        assert set(added.settings) == set(keys)
-        assert {**left, **added.settings} == whole
-        assert set(left) == set(whole) - set(keys)
+        added, left = rows[f'add_{key}'].settings, rows[f'less_{key}'].settings
+        # The length of an epoch says where drops are, and nothing else.
+        added, left = _without_length(added), _without_length(left)
+        assert set(added) == set(keys) - {'train.round_epoch'}
+        assert {**left, **added} == _without_length(whole)
+        assert set(left) == set(_without_length(whole)) - set(keys)
     for key, (_, more) in plus.FURTHER.items():
         assert rows[f'plus_{key}'].settings == {**whole, **more}
+
+
+def _without_length(settings):
+    length = {'train.round_epoch', 'train.epoch_length'}
+    return {k: v for k, v in settings.items() if k not in length}
+
+
+def test_every_row_has_its_images_and_the_drops_of_the_base(base):
+    train = base.train
+    train.rounds, train.round_epoch, train.stepsize = 4, 10, [1, 6]
+    for name in ('plus', 'pairs'):
+        for key, row in rows_of(suites(base)[name]).items():
+            train = settings(base, row, 0).train
+            steps = train.round_epoch * int(train.epoch_length)
+            twice = 2 if 'plus_long' in key else 1
+            assert train.rounds * steps == twice * 4 * 100, key
+            if train.lr_scheduler == 'multi_step':
+                shares = [e / train.round_epoch for e in train.stepsize]
+                assert shares == [0.1, 0.6], key
+            else:
+                assert train.lr_scheduler == 'cosine', key
 
 
 def test_augmentation_of_rounds_shares_the_pretraining(base):

@@ -10,6 +10,7 @@ from tables.recipe import (
     INGREDIENTS,
     LONG,
     PLUS,
+    drops_kept,
     limits,
     long_rows,
     on_plus,
@@ -76,10 +77,11 @@ def plus_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
     direct, *others = _methods(plus)
     rows = [direct, ADABN._replace(reference=FULL), *others]
     for key, (title, names) in INGREDIENTS.items():
-        added = {name: plus[name] for name in names}
+        added = drops_kept({name: plus[name] for name in names}, cfg)
         rows.append(Row(f'add_{key}', f'full + {title}', added, ours=True))
     for key, (title, names) in INGREDIENTS.items():
         left = {k: v for k, v in plus.items() if k not in names}
+        left = drops_kept(left, cfg)
         rows.append(on_plus(f'less_{key}', f'plus without: {title}', left))
     for key, (title, more) in FURTHER.items():
         both = {**plus, **more}

@@ -77,6 +77,33 @@ def plus_settings(cfg: CN) -> dict[str, Any]:
     }
 
 
+def drops_kept(settings: dict[str, Any], cfg: CN) -> dict[str, Any]:
+    """A row's settings, with the drops of its rate where the base has them.
+
+    Rounds of half as many epochs would keep the epochs of ``train.stepsize``
+    and lose the last drop. With as many epochs of half the length each drop
+    stays at its share of a round.
+
+    Args:
+        settings: of the row.
+        cfg: the base settings. Where ``train.epoch_length`` is a word and no
+            number, nothing is changed.
+    """
+    schedule = settings.get('train.lr_scheduler', cfg.train.lr_scheduler)
+    length = str(cfg.train.epoch_length)
+    if (
+        schedule == 'cosine'
+        or 'train.round_epoch' not in settings
+        or not length.isdecimal()
+    ):
+        return settings
+    return {
+        **settings,
+        'train.round_epoch': cfg.train.round_epoch,
+        'train.epoch_length': str(max(1, int(length) // 2)),
+    }
+
+
 def plus_row(plus: dict[str, Any]) -> Row:
     """The recipe as a whole."""
     return Row(PLUS, 'plus', plus, ours=True)
