@@ -296,41 +296,45 @@ def test_shares_and_means_over_pairs_by_hand():
     suite = {
         'suite': 'pairs',
         'rows': [
-            row('easy_a', 80, 84),  # 8 more than 74 in the mean
+            row('easy_a', 80, 84),
             row('easy_b', 70, 78, 99),
-            row('hard_a', 40, 60),  # 10 more
-            row('hard_b', 40, 40),
-            row('few_a', 50),  # 12 more
-            row('few_b', 38),
+            row('hard_a', 40, 60),
+            row('hard_b', 36, 32),
+            row('few_a', 54, 60, 70),
+            row('few_b', 40, 40, 10),
         ],
-        'claims': [claim(least=9.0), claim(share=1.2), claim(share=1.3)],
+        'claims': [claim(least=13.0), claim(share=1.3), claim(share=1.5)],
     }
     mean, reached, not_reached = sentences(suite, {})
-    # Differences 8, 10, 12: sd 2, t 4.3027: 10 ± 4.97.
+    # Seed 0: 10, 4 and 14 more, 28 / 3; seed 1: 6, 28 and 20, 18. Mean
+    # 13.67, sd 6.128, t 12.706: 13.67 ± 55.06.
     assert mean == (
-        'a over b, over 3 pairs: **holds; 9 or more in the mean, the '
-        'interval begins below that** (+10.0 [+5.0, +15.0] mAP; not a claim '
-        'of the paper).'
+        'a over b on easy, hard, few: **not shown: the interval holds 0** '
+        '(+13.7 [-41.4, +68.7] mAP; not a claim of the paper).'
     )
-    # 82 / 74, 50 / 40 and 50 / 38.
-    assert reached.startswith(
-        'a as a part of b, over 3 pairs: **reached in the mean, the interval '
-        'begins below that** (1.225 ['
+    # Seed 0: 8 / 7, 10 / 9 and 27 / 20; seed 1: 14 / 13, 15 / 8 and 3 / 2.
+    # By pair 1.110, 1.493, 1.425; by seed 1.2013, 1.4840.
+    assert reached == (
+        'a as a part of b on easy, hard, few: **reached in the mean, the '
+        'interval begins below that** (1.343 [-0.453, 3.138], least 1.110; '
+        '1.30 wanted).'
     )
-    assert reached.endswith(', least 1.108; 1.20 wanted).')
-    assert '**not reached**' in not_reached
+    assert '**not reached** (1.343 ' in not_reached
     suite['claims'] = [
         claim(better='hard_a', worse='hard_b', over=(), share=1.2)
     ]
     (one,) = sentences(suite, {})
     assert one.startswith('hard: a as a part of hard: b: **reached in the ')
-    assert '** (1.250 [' in one
-    suite['claims'] = [claim(share=0.5)]
-    (sure,) = sentences(suite, {})
-    assert '**reached** (1.225 [' in sure
-    suite['rows'][3]['runs'] = []
+    # 10 / 9 and 15 / 8; of one pair, the least is a seed's.
+    assert '** (1.493 [' in one and ', least 1.111; 1.20' in one
+    suite['claims'] = [claim(share=0.5), claim(least=9.0)]
+    suite['rows'] = [
+        {**r, 'runs': r['runs'][:1]} for r in suite['rows'][:5]
+    ] + [{**suite['rows'][5], 'runs': []}]
     for text in sentences(suite, {}):
-        assert text == 'a and b: **not measured**: 2 of 3 pairs.'
+        assert text == (
+            'a and b on easy, hard, few: **not measured**: 2 of 3 pairs.'
+        )
 
 
 def pairs_row(key, reference, *values, true_labels=False):
@@ -358,8 +362,8 @@ def test_tables_of_methods_by_pairs():
             pairs_row('hard_full', 'full', 40, 60),
             pairs_row('hard_plus', 'full', 70, 72),
             pairs_row('hard_long_oracle', 'plus', 75, 80, true_labels=True),
-            pairs_row('one-camera_full', 'full', 60),
-            pairs_row('one-camera_plus', 'full', 71),
+            pairs_row('one-camera_full', 'full', 60, 52),
+            pairs_row('one-camera_plus', 'full', 71, 62, 99),
             pairs_row('one-camera_long_oracle', 'plus', 80, true_labels=True),
             # Of a method that other pairs have not run yet.
             pairs_row('hard_more', 'plus', 1),
@@ -367,18 +371,19 @@ def test_tables_of_methods_by_pairs():
     }
     means = mean_table(suite).splitlines()
     assert means[0] == '| mAP | hard | one-camera | mean |'
-    # 50 and 60; 71 and 71; 77.5 and 80.
+    # 50 and 56; 71 and 77.33; 77.5 and 80.
     assert means[2:] == [
-        '| the full | 50.0 ± 14.1 | 60.0 | 55.0 |',
-        '| the plus | 71.0 ± 1.4 | 71.0 | 71.0 |',
+        '| the full | 50.0 ± 14.1 | 56.0 ± 5.7 | 53.0 |',
+        '| the plus | 71.0 ± 1.4 | 77.3 ± 19.3 | 74.2 |',
         '| the long_oracle † | 77.5 ± 3.5 | 80.0 | 78.8 |',
     ]
-    # 30 and 12: sd 12.73, t 12.706, 21 ± 114.4; 21 and 11: 16 ± 63.5.
+    # 30 and 12: sd 12.73, t 12.706, 21 ± 114.4; 11 and 10: 10.5 ± 6.35. Seed 0
+    # of both 20.5, seed 1 11: 15.75 ± 60.35. Only seed 0 has both oracles.
     assert difference_table(suite).splitlines()[2:] == [
-        '| the plus | the full | +21.0 [-93.4, +135.4] | +11.0 (one seed) '
-        '| +16.0 [-47.5, +79.5] |',
+        '| the plus | the full | +21.0 [-93.4, +135.4] | +10.5 [+4.1, +16.9] '
+        '| +15.8 [-44.6, +76.1] |',
         '| the long_oracle † | the plus | +6.5 [-12.6, +25.6] '
-        '| +9.0 (one seed) | +7.8 [-8.1, +23.6] |',
+        '| +9.0 (one seed) | +7.0 (one seed) |',
     ]
     suite['rows'][3]['runs'] = []
     assert '| – | – |' in mean_table(suite).splitlines()[2]

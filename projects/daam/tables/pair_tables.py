@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-from tables.intervals import paired_difference
 from tables.markdown import head, line
 from tables.verdicts import (
     Scores,
     against,
+    difference_over_pairs,
     difference_text,
-    paired_values,
     row_of,
     score_text,
 )
@@ -35,8 +34,8 @@ def mean_table(suite: Mapping[str, Any]) -> str:
 def difference_table(suite: Mapping[str, Any]) -> str:
     """Paired differences of each method from its reference.
 
-    Over the pairs, the difference is one of means over seeds, and its
-    interval one over pairs.
+    Over the pairs, the difference is one of means over pairs, and its
+    interval one over seeds.
     """
     pairs, methods = _axes(suite)
     lines = head(['difference in mAP', 'against', *pairs, 'over the pairs'])
@@ -52,10 +51,8 @@ def difference_table(suite: Mapping[str, Any]) -> str:
             )
             for pair in pairs
         ]
-        claim = {'better': method, 'worse': reference, 'over': pairs}
-        over = paired_difference(*paired_values(suite, claim))
-        whole = over is not None and over.n == len(pairs)
-        cells.append(difference_text(over) if whole else '–')
+        over = difference_over_pairs(suite, method, reference, pairs)
+        cells.append(difference_text(over))
         lines.append(line(cells))
     return '\n'.join(lines)
 

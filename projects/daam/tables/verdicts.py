@@ -1,6 +1,6 @@
 """Whether an order holds, told from intervals and not from means."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -103,46 +103,60 @@ def sentences(
     return [_claim(suite, claim) for claim in suite['claims']]
 
 
-def paired_values(
-    suite: Mapping[str, Any], claim: Mapping[str, Any]
-) -> tuple[dict[Any, float], dict[Any, float]]:
-    """mAP of a claim's rows by seed, or by pair as means over seeds."""
+def by_seed(
+    suite: Mapping[str, Any], keys: Sequence[str], pairs: Sequence[str] = ()
+) -> dict[int, list[tuple[float, ...]]]:
+    """mAP of some rows by seed: for each pair one value per row.
 
-    def values(key: str) -> dict[int, float]:
-        return Scores(row_of(suite, key), 'mAP').values
+    Args:
+        suite: a suite's JSON.
+        keys: of rows, or of methods where there are pairs.
+        pairs: on which methods are compared; none: as if there were one.
 
-    keys = claim['better'], claim['worse']
-    if not claim.get('over'):
-        first, second = map(values, keys)
-        return first, second
-    found: tuple[dict[Any, float], dict[Any, float]] = ({}, {})
-    for pair in claim['over']:
-        both = [values(f'{pair}_{key}') for key in keys]
-        seeds = set(both[0]) & set(both[1])
-        for means, one in zip(found, both, strict=True):
-            if seeds:
-                means[pair] = fmean(one[seed] for seed in sorted(seeds))
-    return found
+    Returns:
+        Only seeds for which nothing is missing.
+    """
+    found = [
+        [Scores(row_of(suite, prefix + key), 'mAP').values for key in keys]
+        for prefix in ([f'{pair}_' for pair in pairs] or [''])
+    ]
+    seeds = set.intersection(*(set(row) for of in found for row in of))
+    return {
+        seed: [tuple(row[seed] for row in of) for of in found]
+        for seed in sorted(seeds)
+    }
+
+
+def difference_over_pairs(
+    suite: Mapping[str, Any], first: str, second: str, pairs: Sequence[str]
+) -> Difference | None:
+    """Paired difference of two methods' means over the pairs.
+
+    Pairs of one seed may share people and pictures, and nobody drew them at
+    random: the interval is one over seeds, and of these pairs.
+    """
+    values = by_seed(suite, (first, second), pairs)
+    means = [
+        {seed: fmean(v[at] for v in of) for seed, of in values.items()}
+        for at in range(2)
+    ]
+    return paired_difference(*means)
 
 
 def _claim(suite: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
-    prefix, where = '', ''
-    if claim.get('over'):
-        prefix = f'{claim["over"][0]}_'
-        where = f', over {len(claim["over"])} pairs'
-    first, second = (
-        row_of(suite, prefix + claim[name])['title'].rpartition(': ')[2]
-        if prefix
-        else row_of(suite, claim[name])['title']
-        for name in ('better', 'worse')
-    )
-    values = paired_values(suite, claim)
-    if claim.get('over') and len(values[0]) < len(claim['over']):
-        measured = f'{len(values[0])} of {len(claim["over"])} pairs'
-        return f'{first} and {second}: **not measured**: {measured}.'
+    pairs = claim.get('over') or ()
+    keys = claim['better'], claim['worse']
+    first, second = (_title(suite, key, pairs) for key in keys)
+    where = _on(pairs)
+    measured = [pair for pair in pairs if by_seed(suite, keys, [pair])]
+    if len(measured) < len(pairs):
+        said = f'{len(measured)} of {len(pairs)} pairs'
+        return f'{first} and {second}{where}: **not measured**: {said}.'
     if claim.get('share'):
-        return _share(f'{first} as a part of {second}{where}', values, claim)
-    difference = paired_difference(*values)
+        values = by_seed(suite, keys, pairs)
+        what = f'{first} as a part of {second}{where}'
+        return _share(what, values, claim['share'])
+    difference = difference_over_pairs(suite, *keys, pairs)
     said = verdict(difference, claim['equal'], claim['least'])
     relation = 'as good as' if claim['equal'] else 'over'
     source = 'not a claim of the paper'
@@ -155,30 +169,48 @@ def _claim(suite: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
     )
 
 
+def _on(pairs: Sequence[str]) -> str:
+    if not pairs:
+        return ''
+    few = len(pairs) <= 3
+    return f' on {", ".join(pairs) if few else f"{len(pairs)} pairs"}'
+
+
+def _title(suite: Mapping[str, Any], key: str, pairs: Sequence[str]) -> str:
+    """Of a row, or of a method on some pairs."""
+    if not pairs:
+        return row_of(suite, key)['title']
+    return row_of(suite, f'{pairs[0]}_{key}')['title'].rpartition(': ')[2]
+
+
 def _share(
-    what: str,
-    values: tuple[Mapping[Any, float], Mapping[Any, float]],
-    claim: Mapping[str, Any],
+    what: str, values: Mapping[int, list[tuple[float, ...]]], wanted: float
 ) -> str:
     """How much of the other's mAP a row reaches, in the mean."""
-    first, second = values
-    parts = {k: first[k] / second[k] for k in first if second.get(k)}
-    found = paired_difference(parts, dict.fromkeys(parts, 0.0))
-    wanted = f'{claim["share"]:.2f} wanted'
+    parts = {
+        seed: [first / second for first, second in of]
+        for seed, of in values.items()
+        if all(second for _, second in of)
+    }
+    means = {seed: fmean(of) for seed, of in parts.items()}
+    found = paired_difference(means, dict.fromkeys(means, 0.0))
+    asked = f'{wanted:.2f} wanted'
     if found is None:
-        return f'{what}: **not measured** ({wanted}).'
-    said = 'reached' if found.mean >= claim['share'] else 'not reached'
+        return f'{what}: **not measured** ({asked}).'
+    said = 'reached' if found.mean >= wanted else 'not reached'
     if found.low is None:
         said += ', by one seed'
-    elif found.low < claim['share'] <= found.mean:
+    elif found.low < wanted <= found.mean:
         said += ' in the mean, the interval begins below that'
-    spread = ''
+    interval = ''
     if found.low is not None:
-        spread = f' [{found.low:.3f}, {found.high:.3f}]'
-    least = min(parts.values())
+        interval = f' [{found.low:.3f}, {found.high:.3f}]'
+    # Of the pairs, or of the seeds of a single one.
+    of_pairs = [fmean(of) for of in zip(*parts.values(), strict=True)]
+    least = min(of_pairs if len(of_pairs) > 1 else means.values())
     return (
-        f'{what}: **{said}** ({found.mean:.3f}{spread}, least {least:.3f}; '
-        f'{wanted}).'
+        f'{what}: **{said}** ({found.mean:.3f}{interval}, least '
+        f'{least:.3f}; {asked}).'
     )
 
 
