@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tables import jobs
 from tables.rows import PLAIN, Row
 from tiny import tiny_config
 from torchreid_daam import adapt, job
+from torchreid_daam.pseudo_labels import PseudoLabels
 from torchreid_daam.resnet_tiny import ResNetTiny
 
 
@@ -197,6 +199,77 @@ def start(tmp_path_factory):
     cfg.train.pretrain_epoch = 0
     cfg.model.load_weights = before.data.save_dir
     return cfg
+
+
+def test_the_memory_begins_with_the_means_of_clusters():
+    features = np.array([[3, 0], [0, 2], [5, 5], [0, 9]], np.float32)
+    found = PseudoLabels(
+        np.array([0, 0, -1, 1]), np.array([1, 1, 0, 1]), np.zeros((2, 2))
+    )
+    engine = SimpleNamespace(
+        target_features=lambda: features,
+        domains=SimpleNamespace(target_cameras=np.zeros(4)),
+        labelling=SimpleNamespace(labeller=lambda *_: found),
+        device='cpu',
+    )
+    cfg = SimpleNamespace(train=SimpleNamespace(seed=0))
+    with_memory = SimpleNamespace(engine=engine, cfg=cfg)
+    labels, memory = cluster_contrast._clustered(with_memory, 1, None)
+    assert labels is found
+    # Each image counts as much as another, however long its feature is, and
+    # one that was left out not at all.
+    expected = torch.tensor([[0.5**0.5, 0.5**0.5], [0.0, 1.0]])
+    torch.testing.assert_close(memory.centers, expected)
+
+
+@pytest.mark.parametrize('module', [pul, cluster_contrast])
+def test_target_alone_sees_as_many_images(
+    module, start, tmp_path, monkeypatch
+):
+    seen = []
+    batches = module.target_batches
+
+    def counted(*args):
+        for batch in batches(*args):
+            seen.append(len(batch['pid']))
+            yield batch
+
+    monkeypatch.setattr(module, 'target_batches', counted)
+    cfg = start.clone()
+    cfg.data.save_dir = str(tmp_path)
+    cfg.train.rounds, cfg.train.round_epoch = 2, 3
+    module.run(cfg)
+    # Two rounds of three epochs of two steps, each of both domains.
+    steps = 2 * 3 * 2
+    assert seen == [cfg.train.batch_size] * (2 * steps)
+    joint = supervised.images_seen(cfg, 100, 100)  # without pretraining
+    assert sum(seen) == joint
+
+
+def test_an_image_is_learned_before_it_moves_its_cluster(
+    start, tmp_path, monkeypatch
+):
+    calls = []
+
+    class Recorded(cluster_contrast.ClusterMemory):
+        def loss(self, v, labels):
+            calls.append(('loss', v.detach().clone(), labels))
+            return super().loss(v, labels)
+
+        def update(self, v, labels):
+            calls.append(('update', v.clone(), labels))
+            super().update(v, labels)
+
+    monkeypatch.setattr(cluster_contrast, 'ClusterMemory', Recorded)
+    cfg = start.clone()
+    cfg.data.save_dir = str(tmp_path)
+    cluster_contrast.run(cfg)
+    assert [name for name, *_ in calls] == ['loss', 'update'] * 4
+    for (_, v, labels), (_, again, same) in zip(
+        calls[::2], calls[1::2], strict=True
+    ):
+        assert torch.equal(v, again) and torch.equal(labels, same)
+        assert labels.min() >= 0
 
 
 @pytest.mark.parametrize('module', [pul, arn, cluster_contrast])

@@ -278,6 +278,46 @@ def test_an_ingredient_is_added_and_removed_alone(base):
         assert rows[f'plus_{key}'].settings == {**whole, **more}
 
 
+def test_peers_differ_in_what_is_said_of_them(base):
+    rows = rows_of(suites(base)['plus'])
+    flat = {key: flatten(settings(base, row, 0)) for key, row in rows.items()}
+
+    def moved(first, second):
+        one, other = flat[first], flat[second]
+        return {key: one[key] for key in one if one[key] != other[key]}
+
+    # docs/plus.md reads what each of these adds from a difference of two.
+    assert moved('plus_no_daam', 'peer_dbscan_ema') == {
+        'pseudo_labels.center_cameras': True
+    }
+    assert moved('plus', 'plus_no_daam') == {
+        'model.daam.attention': 'residual',
+        'loss.daam.domain_loss': 'occ',
+    }
+    assert moved('peer_dbscan_ema', 'peer_dbscan') == {'train.ema_decay': 0.98}
+    assert moved('peer_mmt', 'peer_dbscan_ema') == {
+        'loss.daam.weight_soft': 0.5
+    }
+    assert moved('cluster_contrast', 'peer_dbscan') == {'train.lr': 0.05}
+    assert set(moved('peer_kmeans', 'peer_dbscan')) == {
+        'pseudo_labels.method',
+        'pseudo_labels.eps',
+        'pseudo_labels.k1',
+        'sampler.train_sampler_t',
+    }
+    of_peers = [key for key in rows if key.startswith(('peer_', 'cluster_c'))]
+    assert len(of_peers) == 5
+    for key in of_peers:
+        # The paper's own parts are in none of them.
+        assert flat[key]['model.daam.attention'] == 'none'
+        assert not flat[key]['model.daam.dsp_branch']
+        assert flat[key]['loss.daam.domain_loss'] == 'none'
+        # What does not cluster or train is plus's own.
+        shared = moved(key, 'plus_no_daam')
+        for name in ('test.feature', 'data.transforms', 'train.forward'):
+            assert name not in shared, key
+
+
 def _without_length(settings):
     length = {'train.round_epoch', 'train.epoch_length'}
     return {k: v for k, v in settings.items() if k not in length}
