@@ -56,6 +56,23 @@ def test_weights_are_those_of_eq_9():
     assert found.weights[0] == pytest.approx(1 / (1 + np.exp(gap @ gap)))
 
 
+@pytest.mark.parametrize(
+    ('name', 'value', 'allowed'),
+    [
+        ('sample_weights', 'some', 'confidence, none'),
+        ('weight_scale', 'some', 'normalized, raw, relative'),
+        ('eps', 0.0, 'above 0'),
+        ('eps', 1.0, 'below 1'),
+        ('min_samples', 0, 'at least 1'),
+        ('k1', 0, 'at least 1'),
+        ('k2', 0, 'at least 1'),
+    ],
+)
+def test_what_is_out_of_range_is_refused_at_once(name, value, allowed):
+    with pytest.raises(ValueError, match=f'^{name}={value!r}.*{allowed}'):
+        DBSCANLabeller(**{name: value})
+
+
 def test_memory_is_told_and_refused():
     with pytest.raises(InputError) as caught:
         label(blobs(), max_memory_gb=0.001)

@@ -45,16 +45,29 @@ class PseudoLabels(NamedTuple):
         Args:
             features: f (N, D) of the same images, in any space.
         """
-        used = self.labels >= 0
-        sums = np.zeros((len(self.centers), features.shape[1]))
-        np.add.at(sums, self.labels[used], features[used])
-        counts = np.bincount(self.labels[used], minlength=len(sums))
-        return sums / np.maximum(counts, 1)[:, None]
+        return cluster_means(features, self.labels, len(self.centers))
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> Self:
         """The labels that :meth:`as_tensors` gave."""
         return cls(**{k: v.numpy() for k, v in tensors.items()})
+
+
+def cluster_means(
+    features: np.ndarray, labels: np.ndarray, count: int
+) -> np.ndarray:
+    """Mean feature (K, D) of each cluster, zero for an empty one.
+
+    Args:
+        features: f (N, D).
+        labels: (N,) in 0 .. K - 1; rows with -1 take no part.
+        count: K.
+    """
+    used = labels >= 0
+    sums = np.zeros((count, features.shape[1]))
+    np.add.at(sums, labels[used], features[used])
+    counts = np.bincount(labels[used], minlength=count)
+    return sums / np.maximum(counts, 1)[:, None]
 
 
 def assign(

@@ -11,7 +11,10 @@ from threadpoolctl import threadpool_limits
 from torchreid_daam.costs import Cost, check_memory
 from torchreid_daam.errors import RunFailed, check_choice
 from torchreid_daam.pseudo_labels import (
+    SAMPLE_WEIGHTS,
+    WEIGHT_SCALES,
     PseudoLabels,
+    cluster_means,
     confidence_weights,
     unit_rows,
 )
@@ -47,7 +50,7 @@ class DBSCANLabeller:
             key ``pseudo_labels.max_memory_gb``.
 
     Raises:
-        ValueError: if a choice is unknown.
+        ValueError: if a choice is unknown or a number out of its range.
     """
 
     def __init__(
@@ -60,7 +63,17 @@ class DBSCANLabeller:
         weight_scale: str = 'normalized',
         max_memory_gb: float = 0.0,
     ) -> None:
-        check_choice('sample_weights', sample_weights, ('confidence', 'none'))
+        check_choice('sample_weights', sample_weights, SAMPLE_WEIGHTS)
+        check_choice('weight_scale', weight_scale, WEIGHT_SCALES)
+        if not 0 < eps < 1:
+            raise ValueError(f'eps={eps}: above 0 and below 1 expected')
+        for name, number in (
+            ('min_samples', min_samples),
+            ('k1', k1),
+            ('k2', k2),
+        ):
+            if number < 1:
+                raise ValueError(f'{name}={number}: at least 1 expected')
         self.eps, self.min_samples = eps, min_samples
         self.k1, self.k2 = k1, k2
         self.sample_weights = sample_weights
@@ -119,9 +132,7 @@ class DBSCANLabeller:
             weights = used.astype(np.float32)
         else:
             weights = confidence_weights(f, labels, self.weight_scale)
-        count = int(labels.max()) + 1
-        empty = np.empty((count, 0), dtype=np.float32)
-        centers = PseudoLabels(labels, weights, empty).means(space)
+        centers = cluster_means(space, labels, int(labels.max()) + 1)
         return PseudoLabels(labels, weights, centers.astype(np.float32))
 
     def _labels(self, space: np.ndarray) -> np.ndarray:

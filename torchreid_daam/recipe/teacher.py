@@ -103,8 +103,9 @@ class WeightAverage:
         """What the average says about the target, for terms to learn from.
 
         MMT (Ge et al., "Mutual Mean-Teaching", ICLR 2020) with one network:
-        the teacher's logits, from the same images in training mode. The
-        model, its buffers included, stays as it is.
+        the teacher's logits, in training mode. MMT shows it the images in
+        another augmentation; here they are the same. The model, its buffers
+        included, stays as it is.
 
         Args:
             model: not wrapped in DataParallel.

@@ -18,8 +18,9 @@ pretraining of the other rows, where the paper starts from ImageNet's weights,
 and then trains on the target alone: as many images as their rounds see of both
 domains. The feature is the one of ``test.feature``: with
 ``pre_relu`` an embedding behind a BatchNorm, where the paper has the pooled
-map behind one. SpCL without its self-paced part differs in its instances of
-outliers, which here are left out.
+map behind one. This is not SpCL without its self-paced part, which learns
+from the source too, keeps a vector of each image, and has outliers as
+instances in its memory.
 """
 
 from typing import Any

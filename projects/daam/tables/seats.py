@@ -8,7 +8,11 @@ from yacs.config import CfgNode as CN
 
 from torchreid_daam.config.kwargs import labeller_kwargs
 from torchreid_daam.data.seeded import target_items
-from torchreid_daam.pseudo_labels import KMeansLabeller, PseudoLabels
+from torchreid_daam.pseudo_labels import (
+    KMeansLabeller,
+    PseudoLabels,
+    cluster_means,
+)
 
 
 class Reweighted:
@@ -67,9 +71,8 @@ class TrueLabels:
                 f'{len(features)} features, {len(self.labels)} identities'
             )
         ones = np.ones(len(self.labels), dtype=np.float32)
-        empty = np.zeros((self.num_classes, features.shape[1]), np.float32)
-        found = PseudoLabels(self.labels, ones, empty)
-        return found._replace(centers=found.means(features).astype(np.float32))
+        centers = cluster_means(features, self.labels, self.num_classes)
+        return PseudoLabels(self.labels, ones, centers.astype(np.float32))
 
 
 def true_pids(datamanager: Any) -> np.ndarray:
