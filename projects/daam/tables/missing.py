@@ -1,6 +1,6 @@
 """Rows that were not run: named once, instead of lines without a number."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -22,23 +22,30 @@ def missing_sentence(suite: Mapping[str, Any]) -> str:
     """Which rows were not run, or '' where all were.
 
     Args:
-        suite: its JSON.
+        suite: its JSON. Tables of the suite `pairs` don't say how many seeds
+            a number is from, so that rows without some are named too.
     """
-    if suite['suite'] == 'pairs':
-        names = _methods_lacking(suite)
-    else:
+    if suite['suite'] != 'pairs':
         names = [row['title'] for row in suite['rows'] if not row['runs']]
-    return f'Not run yet: {"; ".join(names)}.' if names else ''
+        return f'Not run yet: {"; ".join(names)}.' if names else ''
+    seeds = len(suite['seeds'])
+    names = _methods_where(suite, lambda runs: not runs)
+    some = _methods_where(suite, lambda runs: 0 < len(runs) < seeds)
+    said = [f'Not run yet: {"; ".join(names)}.'] if names else []
+    said += [f'Not all seeds yet: {"; ".join(some)}.'] if some else []
+    return ' '.join(said)
 
 
-def _methods_lacking(suite: Mapping[str, Any]) -> list[str]:
-    """Methods without runs, and on which pairs if not on all."""
+def _methods_where(
+    suite: Mapping[str, Any], lacks: Callable[[list], bool]
+) -> list[str]:
+    """Methods whose runs lack something, and where if not on all pairs."""
     pairs: dict[str, list[str]] = {}
     lacking: dict[str, list[str]] = {}
     for row in suite['rows']:
         pair, _, title = row['title'].partition(': ')
         pairs.setdefault(title, []).append(pair)
-        if not row['runs']:
+        if lacks(row['runs']):
             lacking.setdefault(title, []).append(pair)
     return [
         title if of == pairs[title] else f'{title} on {", ".join(of)}'

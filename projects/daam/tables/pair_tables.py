@@ -8,6 +8,7 @@ from tables.markdown import head, line
 from tables.verdicts import (
     Scores,
     against,
+    by_seed,
     difference_over_pairs,
     difference_text,
     row_of,
@@ -24,9 +25,10 @@ def mean_table(suite: Mapping[str, Any]) -> str:
             Scores(row_of(suite, f'{pair}_{method}'), 'mAP') for pair in pairs
         ]
         cells = [score_text(scores) for scores in found]
-        whole = all(scores.values for scores in found)
-        means = [fmean(s.values.values()) for s in found if s.values]
-        mean = f'{fmean(means):.1f}' if whole else '–'
+        # As differences over pairs, of the seeds that every pair has.
+        of_seeds = by_seed(suite, [method], pairs).values()
+        means = [value for of in of_seeds for (value,) in of]
+        mean = f'{fmean(means):.1f}' if means else '–'
         lines.append(line([_title(suite, pairs[0], method), *cells, mean]))
     return '\n'.join(lines)
 
