@@ -9,7 +9,6 @@ from tables.verdicts import (
     Scores,
     against,
     by_seed,
-    difference_over_pairs,
     difference_text,
     row_of,
     score_text,
@@ -53,7 +52,7 @@ def difference_table(suite: Mapping[str, Any]) -> str:
             )
             for pair in pairs
         ]
-        over = difference_over_pairs(suite, method, reference, pairs)
+        over = against(suite, method, reference, pairs)
         cells.append(difference_text(over))
         lines.append(line(cells))
     return '\n'.join(lines)

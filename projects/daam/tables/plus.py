@@ -36,16 +36,17 @@ FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
     'no_ds': ('no L_DS', {'loss.daam.domain_loss': 'none'}),
 }
 # Plus was tuned on the demo's pair and on `hard`, on none of these. The first
-# have a target of their own, the others the demo's people and scenery with
-# less to train on.
+# have a target of their own, the others the demo's with other training images
+# or without camera ids.
 OTHER_WORLDS = ('far', 'near', 'swapped')
 PAIR_NAMES = (*OTHER_WORLDS, 'few', 'unequal', 'one-camera', 'no-cameras')
 PAIRS_NOTE = (
     '`far`, `near` and `swapped` have targets of their own. `few`, `unequal`, '
     "`one-camera` and `no-cameras` are the demo's pair with other training "
-    'images of the target: its source and its test images are the same, and '
-    'so is direct transfer. Over pairs, intervals are over seeds, of means '
-    'over the pairs: what they say is of these pairs, not of any pair.\n\n'
+    'images of the target, or without its camera ids: source and test images '
+    'are the same, and so is direct transfer. Over pairs, intervals are over '
+    'seeds, of means over the pairs: what they say is of these pairs, not of '
+    'any pair.\n\n'
 )
 NOTE = (
     'Every row sees as many images, rows that are long or have twice the '
@@ -88,8 +89,8 @@ def plus_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
         added = drops_kept({name: plus[name] for name in names}, cfg)
         rows.append(Row(f'add_{key}', f'full + {title}', added, ours=True))
     for key, (title, names) in INGREDIENTS.items():
-        left = {k: v for k, v in plus.items() if k not in names}
-        left = drops_kept(left, cfg)
+        kept = {k: v for k, v in plus.items() if k not in names}
+        left = drops_kept(kept, cfg)
         rows.append(on_plus(f'less_{key}', f'plus without: {title}', left))
     for key, (title, more) in FURTHER.items():
         both = {**plus, **more}

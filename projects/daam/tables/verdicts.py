@@ -29,14 +29,48 @@ def row_of(suite: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return next(row for row in suite['rows'] if row['key'] == key)
 
 
+def by_seed(
+    suite: Mapping[str, Any], keys: Sequence[str], pairs: Sequence[str] = ()
+) -> dict[int, list[tuple[float, ...]]]:
+    """mAP of some rows by seed: for each pair one value per row.
+
+    Args:
+        suite: a suite's JSON.
+        keys: of rows, or of methods where there are pairs.
+        pairs: on which methods are compared; none: as if there were one.
+
+    Returns:
+        Only seeds for which nothing is missing.
+    """
+    found = [
+        [Scores(row_of(suite, prefix + key), 'mAP').values for key in keys]
+        for prefix in ([f'{pair}_' for pair in pairs] or [''])
+    ]
+    seeds = set.intersection(*(set(row) for of in found for row in of))
+    return {
+        seed: [tuple(row[seed] for row in of) for of in found]
+        for seed in sorted(seeds)
+    }
+
+
 def against(
-    suite: Mapping[str, Any], first: str, second: str
+    suite: Mapping[str, Any],
+    first: str,
+    second: str,
+    pairs: Sequence[str] = (),
 ) -> Difference | None:
-    """Paired difference in mAP of two rows of a suite."""
-    return paired_difference(
-        Scores(row_of(suite, first), 'mAP').values,
-        Scores(row_of(suite, second), 'mAP').values,
-    )
+    """Paired difference in mAP of two rows, or of two methods over pairs.
+
+    Pairs of one seed may share people and pictures, and nobody drew them at
+    random: there the difference is one of means over the pairs, its interval
+    one over seeds, and of these pairs.
+    """
+    values = by_seed(suite, (first, second), pairs)
+    means = [
+        {seed: fmean(v[at] for v in of) for seed, of in values.items()}
+        for at in range(2)
+    ]
+    return paired_difference(*means)
 
 
 def score_text(scores: Scores) -> str:
@@ -103,46 +137,6 @@ def sentences(
     return [_claim(suite, claim) for claim in suite['claims']]
 
 
-def by_seed(
-    suite: Mapping[str, Any], keys: Sequence[str], pairs: Sequence[str] = ()
-) -> dict[int, list[tuple[float, ...]]]:
-    """mAP of some rows by seed: for each pair one value per row.
-
-    Args:
-        suite: a suite's JSON.
-        keys: of rows, or of methods where there are pairs.
-        pairs: on which methods are compared; none: as if there were one.
-
-    Returns:
-        Only seeds for which nothing is missing.
-    """
-    found = [
-        [Scores(row_of(suite, prefix + key), 'mAP').values for key in keys]
-        for prefix in ([f'{pair}_' for pair in pairs] or [''])
-    ]
-    seeds = set.intersection(*(set(row) for of in found for row in of))
-    return {
-        seed: [tuple(row[seed] for row in of) for of in found]
-        for seed in sorted(seeds)
-    }
-
-
-def difference_over_pairs(
-    suite: Mapping[str, Any], first: str, second: str, pairs: Sequence[str]
-) -> Difference | None:
-    """Paired difference of two methods' means over the pairs.
-
-    Pairs of one seed may share people and pictures, and nobody drew them at
-    random: the interval is one over seeds, and of these pairs.
-    """
-    values = by_seed(suite, (first, second), pairs)
-    means = [
-        {seed: fmean(v[at] for v in of) for seed, of in values.items()}
-        for at in range(2)
-    ]
-    return paired_difference(*means)
-
-
 def _claim(suite: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
     pairs = claim.get('over') or ()
     keys = claim['better'], claim['worse']
@@ -156,7 +150,7 @@ def _claim(suite: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
         values = by_seed(suite, keys, pairs)
         what = f'{first} as a part of {second}{where}'
         return _share(what, values, claim['share'])
-    difference = difference_over_pairs(suite, *keys, pairs)
+    difference = against(suite, *keys, pairs)
     said = verdict(difference, claim['equal'], claim['least'])
     relation = 'as good as' if claim['equal'] else 'over'
     source = 'not a claim of the paper'
