@@ -204,10 +204,20 @@ def test_make_hands_its_variables_on(repo):
         '.venv/bin/python projects/daam/main.py --config-file '
         'projects/daam/configs/synthetic.yaml'
     )
-    demo = dry_run(repo, 'demo', 'SEED=3', 'PRESET=market2duke')
-    assert 'configs/market2duke.yaml' in demo
+    demo = dry_run(repo, 'demo', 'SEED=3', 'PRESET=letter')
+    assert 'configs/letter.yaml' in demo
     assert 'train.seed 3 data.synthetic.seed 3' in demo
     assert 'tests/bitcheck.py abc' in dry_run(repo, 'bitcheck', 'REF=abc')
+
+
+@needs_make
+@pytest.mark.parametrize('preset', ('synthetic', 'plus', 'plus-long'))
+def test_presets_of_the_demo_are_files(repo, preset):
+    name = f'{"" if preset == "synthetic" else "synthetic-"}{preset}'
+    demo = dry_run(repo, 'demo', f'PRESET={preset}', 'SEED=1')
+    assert f'configs/{name}.yaml' in demo
+    assert (repo / f'projects/daam/configs/{name}.yaml').is_file()
+    assert f'data.save_dir log/{name}-1' in demo
 
 
 @needs_make

@@ -22,6 +22,23 @@ DEPARTURES = {
     'loss.daam.orth': ('cosine', 'paper'),
     'adapt_bn': (True, False),
 }
+# Whatever is not the paper's, switched off.
+FAITHFUL = {
+    'model.last_stride': 0,  # the network's own
+    'model.daam.dsp_branch': True,
+    'data.pretrain_transforms': [],
+    'data.color_jitter': [],
+    'sampler.train_sampler_t': 'RandomSampler',
+    'pseudo_labels.method': 'kmeans',
+    'pseudo_labels.center_cameras': False,
+    'pseudo_labels.sample_weights': 'confidence',
+    'loss.daam.weight_soft': 0,
+    'train.forward': 'joint',
+    'train.ema_decay': 0,
+    'train.lr_scheduler': 'multi_step',
+    'train.pretrain_lr_scheduler': 'same',
+    'test.feature': 'embedding',
+}
 BUDGET = {
     'data.height',
     'train.rounds',
@@ -114,6 +131,22 @@ def test_letter_takes_all_six_departures_and_nothing_else():
     letter = flatten(load('letter'))
     for key, (_, printed) in DEPARTURES.items():
         assert letter[key] == printed, key
+
+
+@pytest.mark.parametrize(
+    'name',
+    [f'{p}-{k}' for p in PAIRS for k in ('paper', 'fast')]
+    + ['letter', 'synthetic'],
+)
+def test_nothing_of_the_modern_recipe_is_in_a_faithful_preset(name):
+    cfg = flatten(load(name))
+    assert {key: cfg[key] for key in FAITHFUL} == FAITHFUL
+    assert not {'color_jitter', 'random_erase'} & set(cfg['data.transforms'])
+    recipe = differences('synthetic', 'synthetic-plus')
+    # The rest is budget, or read by nothing without DBSCAN.
+    rest = {*BUDGET, 'pseudo_labels.eps', 'pseudo_labels.k1'}
+    rest |= {'pseudo_labels.cluster_search', 'data.transforms'}
+    assert recipe - rest - {'data.save_dir'} <= set(FAITHFUL)
 
 
 @pytest.mark.parametrize('pair', PAIRS)
