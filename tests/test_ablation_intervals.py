@@ -5,7 +5,8 @@ import math
 import pytest
 
 from tables.intervals import Difference, mean_sd, paired_difference
-from tables.verdicts import difference_text, verdict
+from tables.scores import difference_text
+from tables.verdicts import verdict
 
 
 def test_the_interval_by_hand():

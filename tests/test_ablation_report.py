@@ -11,18 +11,17 @@ from tables.missing import missing_sentence, without_missing
 from tables.pair_tables import difference_table, mean_table
 from tables.records import (
     SCORES,
-    machine,
     read_suite,
-    revision,
     run_as_dict,
-    session_lines,
     suite_as_dict,
     write_suite,
 )
 from tables.rows import TITLES
 from tables.runner import run_suites
+from tables.scores import best_baseline
+from tables.sessions import machine, revision, session_lines
 from tables.suites import suites
-from tables.verdicts import best_baseline, sentences
+from tables.verdicts import sentences
 from tiny import tiny_config
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import write_arrays

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tables.records import RUNS, session_lines
+from tables.records import RUNS
 from tables.rows import all_drawn
+from tables.sessions import session_lines
 from tables.why import image
 from torchreid_daam.delivery.figures import embedding_figure, save
 from torchreid_daam.delivery.report import Section, section

@@ -7,8 +7,8 @@ from typing import Any
 from tables.intervals import mean_sd
 from tables.markdown import head, line
 from tables.own import FACTORS, SEARCH_PAIRS
+from tables.scores import Scores, row_of
 from tables.unlabelled import WISHED, selection_quality
-from tables.verdicts import Scores, row_of
 
 HEAD = (
     *('run', 'seed', 'rounds', 'best mAP', 'regret', 'regret of last'),

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from tables.markdown import head, line
-from tables.verdicts import (
+from tables.scores import (
     Scores,
     against,
     by_seed,

@@ -8,7 +8,7 @@ import numpy as np
 
 from tables.figures import clusters_figure, histogram_figure, rounds_figure
 from tables.records import RUNS
-from tables.verdicts import Scores, best_baseline
+from tables.scores import Scores, best_baseline
 
 # Rows whose histograms stand in one figure, and the suites to look in.
 WEIGHTS = ('full', 'relative', 'raw_weights')

@@ -11,15 +11,11 @@ from tables.missing import missing_sentence, without_missing
 from tables.own_tables import search_table, selection_table
 from tables.pair_tables import difference_table, mean_table
 from tables.published import table as published_table
-from tables.records import read_suites, session_lines
+from tables.records import read_suites
 from tables.rows import EMBEDDED_ONLY, all_drawn
-from tables.verdicts import (
-    Scores,
-    against,
-    difference_text,
-    score_text,
-    sentences,
-)
+from tables.scores import Scores, against, difference_text, score_text
+from tables.sessions import session_lines
+from tables.verdicts import sentences
 from tables.why import image, why
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import write_text
