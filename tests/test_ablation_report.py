@@ -312,7 +312,7 @@ def test_shares_and_means_over_pairs_by_hand():
     # 13.67, sd 6.128, t 12.706: 13.67 ± 55.06.
     assert mean == (
         'a over b on easy, hard, few: **not shown: the interval holds 0** '
-        '(+13.7 [-41.4, +68.7] mAP; not a claim of the paper).'
+        '(+13.7 [-41.4, +68.7] mAP).'
     )
     # Seed 0: 8 / 7, 10 / 9 and 27 / 20; seed 1: 14 / 13, 15 / 8 and 3 / 2.
     # By pair 1.110, 1.493, 1.425; by seed 1.2013, 1.4840.
@@ -322,6 +322,11 @@ def test_shares_and_means_over_pairs_by_hand():
         '1.30 wanted).'
     )
     assert '**not reached** (1.343 ' in not_reached
+    # Beside a claim of the paper's, others are told from it.
+    suite['claims'] = [claim(), claim(paper=(1.5, -2.0))]
+    ours, papers = sentences(suite, {})
+    assert ours.endswith('mAP; not a claim of the paper).')
+    assert papers.endswith('mAP; the paper: +1.5 and -2.0).')
     suite['claims'] = [
         claim(better='hard_a', worse='hard_b', over=(), share=1.2)
     ]

@@ -123,6 +123,7 @@ def limits(settings: dict[str, Any], prefix: str = PLUS) -> list[Row]:
         prefix: of the rows' keys.
     """
     reads = {'reference': prefix, 'ours': True}
+    length = ', as long' if prefix == LONG else ''
     return [
         Row(
             f'{prefix}_oracle',
@@ -133,7 +134,7 @@ def limits(settings: dict[str, Any], prefix: str = PLUS) -> list[Row]:
         ),
         Row(
             f'{prefix}_supervised',
-            f'supervised on the target, as {prefix}'.replace('_', ' '),
+            f'supervised on the target, with jitter{length}',
             settings,
             method='supervised',
             stage='supervised',

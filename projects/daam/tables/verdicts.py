@@ -80,20 +80,25 @@ def _claim(suite: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
     difference = against(suite, *keys, pairs)
     said = verdict(difference, claim['equal'], claim['least'])
     relation = 'as good as' if claim['equal'] else 'over'
-    source = 'not a claim of the paper'
-    if claim['paper']:
-        values = ' and '.join(f'{value:+.1f}' for value in claim['paper'])
-        source = f'the paper: {values}'
     return (
         f'{first} {relation} {second}{where}: **{said}** '
-        f'({difference_text(difference)} mAP; {source}).'
+        f'({difference_text(difference)} mAP{_source(suite, claim)}).'
     )
+
+
+def _source(suite: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
+    """Whose claim it is, in a suite that has some of the paper's."""
+    if claim['paper']:
+        values = ' and '.join(f'{value:+.1f}' for value in claim['paper'])
+        return f'; the paper: {values}'
+    papers = any(other['paper'] for other in suite['claims'])
+    return '; not a claim of the paper' if papers else ''
 
 
 def _on(pairs: Sequence[str]) -> str:
     if not pairs:
         return ''
-    few = len(pairs) <= 3
+    few = len(pairs) <= 6
     return f' on {", ".join(pairs) if few else f"{len(pairs)} pairs"}'
 
 
