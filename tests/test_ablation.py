@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from filelock import FileLock
 
 from command import environment
 from layouts import write_duke, write_market
-from tables import command, jobs, pool, runner, worker
+from tables import command, jobs, pool, runner, source, worker
 from tables.jobs import FORMAT
 from tables.rows import PLAIN, Row
 from tables.worker import work
@@ -25,7 +24,7 @@ from torchreid_daam import adapt
 from torchreid_daam.config import merge_options
 
 pytest.importorskip('matplotlib')  # the extra `results`
-DOOR = Path(jobs.HERE.parent) / 'ablation.py'
+DOOR = source.HERE.parent / 'ablation.py'
 SETTINGS = {
     'train.rounds': 2,
     'train.epoch_length': 2,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tables import looks, publish, report
-from tables.jobs import FORMAT, REPOSITORY
+from tables.jobs import FORMAT
 from tables.missing import missing_sentence, without_missing
 from tables.pair_tables import difference_table, mean_table
 from tables.records import (
@@ -20,6 +20,7 @@ from tables.rows import TITLES
 from tables.runner import run_suites
 from tables.scores import best_baseline
 from tables.sessions import machine, revision, session_lines
+from tables.source import REPOSITORY
 from tables.suites import suites
 from tables.verdicts import sentences
 from tiny import tiny_config

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from tables import jobs, plus, recipe
+from tables import jobs, plus, recipe, source
 from tables.choices import DEPARTURES
 from tables.jobs import (
     ROUND_KEYS,
@@ -203,10 +203,31 @@ def test_identity_follows_the_source(base, monkeypatch):
 
 
 def test_source_digest_reads_the_package_and_the_own_file(monkeypatch):
-    monkeypatch.setattr(jobs, '_digests', {})
-    digests = {jobs.source_digest(m) for m in ('', 'pul', 'arn')}
+    monkeypatch.setattr(source, '_digests', {})
+    digests = {source.source_digest(m) for m in ('', 'pul', 'arn')}
     assert len(digests) == 3
-    assert jobs.source_digest('', 'oracle') not in digests
+    assert source.source_digest('', 'oracle') not in digests
+
+
+def test_what_a_reader_alone_sees_is_no_part_of_the_source():
+    one = '''"""Module."""
+
+# About f.
+def f(x):
+    """Twice.
+
+    # No comment.
+    """
+    y = 'a # b'  # of x
+    return x + x
+'''
+    # Blank lines that no comment made stay.
+    wanted = ['', 'def f(x):', "    y = 'a # b'", '    return x + x']
+    assert source.code(one).splitlines() == wanted
+    other = one.replace('About f', 'On f').replace('Twice', 'Doubled')
+    assert source.code(other) == source.code(one)
+    for old, new in (('x + x', 'x * 2'), ("'a # b'", "'a # c'")):
+        assert source.code(one.replace(old, new)) != source.code(one)
 
 
 def test_where_it_lies_is_no_part_of_drawn_data(base):

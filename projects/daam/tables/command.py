@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from yacs.config import CfgNode as CN
 
-from tables.jobs import HERE
 from tables.rows import EMBEDDED_ONLY, TITLES
+from tables.source import HERE
 from torchreid_daam.config import (
     flatten,
     get_default_config,

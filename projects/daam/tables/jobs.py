@@ -3,19 +3,17 @@
 import hashlib
 import json
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 from yacs.config import CfgNode as CN
 
 from tables.rows import Row, embedded
+from tables.source import source_digest
 from torchreid_daam.config import flatten, get_default_config, merge_options
 from torchreid_daam.config.identity import SILENT_KEYS
 from torchreid_daam.errors import InputError
 
 FORMAT = 1
-HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parents[2]
 # Settings that act in rounds only, or on what a round starts from. All others
 # belong to the source pretraining. (train.lr stays: torchreid's optimiser is
 # built with it, and pretrain_lr / lr times lr may round.) adapt_bn is here
@@ -51,16 +49,6 @@ ROUND_KEYS = (
     'pseudo_labels.k1',
     'pseudo_labels.k2',
 )
-# Files beside the package that a method or seat is made of.
-FILES = {
-    'pul': ('baselines/pul.py', 'baselines/loop.py'),
-    'arn': ('baselines/arn.py', 'baselines/loop.py'),
-    'cluster_contrast': (
-        'baselines/cluster_contrast.py',
-        'baselines/loop.py',
-    ),
-    'supervised': ('baselines/supervised.py', 'baselines/loop.py'),
-}
 
 
 class Job(NamedTuple):
@@ -197,23 +185,3 @@ def _moved(cfg: CN) -> dict:
         for key, value in flatten(cfg).items()
         if key not in SILENT_KEYS and value != default[key]
     }
-
-
-_digests: dict[tuple[str, ...], str] = {}
-
-
-def source_digest(method: str = '', seat: str = '', after: str = '') -> str:
-    """Digest of the package's source and of what else makes a run."""
-    names = ('tables/worker.py', *FILES.get(method, ()))
-    if after:
-        names += ('tables/unlabelled.py',)
-    if seat:
-        names += ('tables/seats.py',)
-    if names not in _digests:
-        package = sorted((REPOSITORY / 'torchreid_daam').rglob('*.py'))
-        state = hashlib.sha256()
-        for path in [*package, *(HERE.parent / name for name in names)]:
-            where = path.relative_to(REPOSITORY).as_posix()
-            state.update(f'{where}\n'.encode() + path.read_bytes())
-        _digests[names] = state.hexdigest()
-    return _digests[names]

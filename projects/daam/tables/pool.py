@@ -13,8 +13,9 @@ from concurrent.futures import (
 )
 from pathlib import Path
 
-from tables.jobs import HERE, REPOSITORY, Job, source_digest
+from tables.jobs import Job
 from tables.records import failed_record, read_record
+from tables.source import HERE, REPOSITORY, source_digest
 from torchreid_daam.runs.files import write_json, write_text
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from yacs.config import CfgNode as CN
 
-from tables.jobs import FORMAT, Job, source_digest
+from tables.jobs import FORMAT, Job
 from tables.rows import TITLES, Row, Suite
+from tables.source import source_digest
 from torchreid_daam.config import flatten, get_default_config
 from torchreid_daam.errors import InputError
 from torchreid_daam.runs.files import write_text

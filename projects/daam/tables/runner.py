@@ -10,13 +10,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from yacs.config import CfgNode as CN
 
-from tables.jobs import REPOSITORY, Job, check_base, plan
+from tables.jobs import Job, check_base, plan
 from tables.pool import Pool
 from tables.records import RUNS
 from tables.report import check_matplotlib, write_report
 from tables.results import Results
 from tables.rows import EMBEDDED_ONLY, Row, Suite
 from tables.sessions import machine, revision
+from tables.source import REPOSITORY
 from tables.suites import suites
 from torchreid_daam.checks import check_config, check_data
 from torchreid_daam.datamanager import build_datamanager

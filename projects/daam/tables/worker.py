@@ -22,8 +22,9 @@ from filelock import FileLock
 from yacs.config import CfgNode as CN
 
 from tables.explain import explain, last_labels
-from tables.jobs import FORMAT, source_digest
+from tables.jobs import FORMAT
 from tables.seats import seats
+from tables.source import source_digest
 from tables.unlabelled import judged
 from torchreid_daam import adapt, get_default_config
 from torchreid_daam.config import merge_file
