@@ -119,8 +119,9 @@ def build_datamanager(
 def _set_augmentation(cfg: CN, datamanager: Any) -> None:
     """Augmentation by stage, and its colour jitter as the settings say.
 
-    torchreid's own names for both stages; ``transform_pretrain`` is there
-    where pretraining has another one than rounds.
+    torchreid's own names for both stages, which are ours;
+    ``transform_pretrain`` is there where pretraining has another augmentation
+    than rounds.
     """
     stages = [datamanager.transform_tr]
     if cfg.data.pretrain_transforms:

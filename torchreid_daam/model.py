@@ -68,10 +68,11 @@ class DAAM(nn.Module):
         dsp_branch: whether the domain-specific branch exists.
         gate: how A is made from its two parts; see ``attention.GATES``.
         attention_init: how A starts; see ``attention.INITS``.
-        last_stride: 1 doubles the side of the map (ResNet family).
+        last_stride: 1 doubles the side of the map (ResNet family); Luo et
+            al., "Bag of Tricks", 2019.
         nominal_head: whether the head of Eq. 5 exists.
         feature: what eval mode gives: ``embedding`` is f_sh, ``pre_relu``
-            f_sh before its ReLU. Weights don't depend on it.
+            f_sh before its ReLU, which is ours. Weights don't depend on it.
         seed: initial weights are drawn by (seed, module name); None takes
             one number from torch's global generator.
 

@@ -41,7 +41,9 @@ def restart_factor(
     * ``multi_step``: ``gamma ** (milestones <= e)``, the paper's form (drops
       at 20 and 120 of 200);
     * ``single_step``: ``gamma ** (e // stepsize[-1])``, as in torchreid;
-    * ``cosine``: ``(1 + cos(pi e / E)) / 2`` with E the length of the stage.
+    * ``cosine``: ``(1 + cos(pi e / E)) / 2`` with E the length of the stage;
+      warm restarts of Loshchilov and Hutter (SGDR, ICLR 2017), each round
+      being one.
 
     Pretraining multiplies that by ``pretrain_lr / lr``. The paper gives no
     schedule for it; config keys ``train.pretrain_*``.

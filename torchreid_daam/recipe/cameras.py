@@ -59,7 +59,17 @@ class CameraCentredLabeller:
         previous: PseudoLabels | None,
         generator: np.random.Generator,
     ) -> PseudoLabels:
-        """Labels (N,) of images whose features are (N, D)."""
+        """Labels of the target's training images for one round.
+
+        Args:
+            features: f_sh (N, D), finite.
+            cameras: (N,) their numbers; None where none is known.
+            previous: of the round before, for the labeller inside.
+            generator: the same.
+
+        Raises:
+            ValueError, RunFailed: as the labeller inside.
+        """
         if cameras is not None and len(np.unique(cameras)) > 1:
             if self.normalize:
                 features = unit_rows(features)

@@ -1,6 +1,5 @@
 """Pseudo labels by DBSCAN on the k-reciprocal Jaccard distance."""
 
-import logging
 import warnings
 
 import numpy as np
@@ -20,7 +19,6 @@ from torchreid_daam.pseudo_labels import (
 )
 from torchreid_daam.recipe.jaccard import jaccard_distances, predicted_memory
 
-logger = logging.getLogger('torchreid_daam')
 # Of one core, measured: for two images and a dimension.
 DBSCAN_SECONDS = 6e-11
 
