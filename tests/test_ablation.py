@@ -151,8 +151,9 @@ def test_the_oracle_says_so(base, tmp_path):
             assert ((arrays[name] >= 0) & (arrays[name] <= 1.0001)).all()
 
 
+@pytest.mark.parametrize('moved', (False, True))
 def test_a_stopped_run_goes_on_from_its_checkpoint(
-    base, tmp_path, monkeypatch
+    base, tmp_path, monkeypatch, moved
 ):
     row = Row('grl', '', ROWS['grl'])
     expected, _ = run_row(base, row, tmp_path / 'whole')
@@ -181,7 +182,11 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(
     with pytest.raises(Killed):
         work(folder)
     assert not (folder / 'record.json').exists()
-    assert (folder / 'run' / 'checkpoints' / 'last.pth').is_file()
+    last = folder / 'run' / 'checkpoints' / 'last.pth'
+    assert last.is_file()
+    if moved:  # its settings name the weights where they no longer lie
+        folder.parent.rename(tmp_path / 'moved')
+        folder = tmp_path / 'moved' / job.id
 
     seen = []
 
@@ -191,7 +196,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(
 
     monkeypatch.setattr(worker, 'adapt', watched)
     record = work(folder)
-    assert seen == [str(folder / 'run' / 'checkpoints' / 'last.pth')]
+    assert seen == ['' if moved else str(last)]
     assert record['rows'] == expected['rows']
     assert record['means'] == expected['means']
 

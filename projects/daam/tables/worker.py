@@ -112,14 +112,25 @@ def _run(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resumed(cfg: CN, run: Path) -> CN:
-    """Goes on from the checkpoint of a run that was stopped."""
+    """Goes on from the checkpoint of a run that was stopped.
+
+    From the start where the results' folder was moved since: the checkpoint
+    belongs to settings that name weights by their old place.
+    """
     last = run / 'checkpoints' / 'last.pth'
-    if last.is_file():
+    if last.is_file() and _place(run) == run:
         cfg = cfg.clone()
         cfg.model.resume = str(last)
     else:
         shutil.rmtree(run, ignore_errors=True)
     return cfg
+
+
+def _place(run: Path) -> Path:
+    """Where a run was written."""
+    cfg = get_default_config()
+    merge_file(cfg, str(run / 'config.yaml'))
+    return Path(cfg.data.save_dir)
 
 
 def _marked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
