@@ -171,17 +171,23 @@ def test_a_killed_run_goes_on_with_the_same_bits(two_rounds, tmp_path):
 
 
 def test_a_signal_to_one_ends_both_with_a_checkpoint(two_rounds, tmp_path):
-    long = [*two_rounds, 'train.pretrain_epoch', '500']
+    # An epoch without an end: between two, the process that has the signal
+    # ends at once, and the other only sees that it is gone.
+    long = [*two_rounds, 'train.epoch_length', '100000']
+    long += ['train.checkpoint_minutes', '0.001']
     processes = started(long, 2)
-    checkpoints = tmp_path / 'log' / 'checkpoints'
+    last = tmp_path / 'log' / 'checkpoints' / 'last.pth'
+    labels = tmp_path / 'log' / 'pseudo_labels' / 'round-1.npz'
     deadline = time.monotonic() + 120
-    while not (checkpoints / 'last.pth').exists():
+    while not (
+        labels.exists() and last.stat().st_mtime_ns > labels.stat().st_mtime_ns
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     processes[1].send_signal(signal.SIGTERM)
     codes, errors = ended(processes, 60)
     assert codes == [143, 143], errors
-    load(checkpoints / 'last.pth')
+    assert load(last)['batch'] > 0
 
 
 def test_settings_that_are_wrong(two_rounds):
