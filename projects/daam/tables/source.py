@@ -62,15 +62,16 @@ def code(text: str) -> str:
     Args:
         text: of a module.
     """
-    text_lines = text.splitlines()
-    lines: list[str | None] = [*text_lines]
+    lines = dict(enumerate(text.splitlines(), 1))
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
-            lines[row - 1] = text_lines[row - 1][:column].rstrip() or None
+            lines[row] = lines[row][:column].rstrip()
+            if not lines[row]:
+                del lines[row]
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node):
             first = node.body[0]
             for row in range(first.lineno, first.end_lineno + 1):
-                lines[row - 1] = None
-    return '\n'.join(line for line in lines if line is not None)
+                del lines[row]
+    return '\n'.join(lines.values())

@@ -29,6 +29,7 @@ from tables.unlabelled import judged
 from torchreid_daam import adapt, get_default_config
 from torchreid_daam.config import merge_file
 from torchreid_daam.errors import plain_message
+from torchreid_daam.run_data import settings_of
 from torchreid_daam.runs.checkpoint import read_checkpoint
 from torchreid_daam.runs.files import write_json
 
@@ -118,19 +119,12 @@ def _resumed(cfg: CN, run: Path) -> CN:
     belongs to settings that name weights by their old place.
     """
     last = run / 'checkpoints' / 'last.pth'
-    if last.is_file() and _place(run) == run:
+    if last.is_file() and Path(settings_of(run).data.save_dir) == run:
         cfg = cfg.clone()
         cfg.model.resume = str(last)
     else:
         shutil.rmtree(run, ignore_errors=True)
     return cfg
-
-
-def _place(run: Path) -> Path:
-    """Where a run was written."""
-    cfg = get_default_config()
-    merge_file(cfg, str(run / 'config.yaml'))
-    return Path(cfg.data.save_dir)
 
 
 def _marked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
