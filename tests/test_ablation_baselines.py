@@ -10,10 +10,13 @@ import torch
 
 from baselines import arn, cluster_contrast, pul, supervised
 from baselines.loop import round_epochs
-from tables import jobs
+from models import images, make, shuffled
+from tables import jobs, recipe
 from tables.rows import PLAIN, Row
 from tiny import tiny_config
 from torchreid_daam import adapt, job
+from torchreid_daam.config import merge_file
+from torchreid_daam.model import FEATURES
 from torchreid_daam.pseudo_labels import PseudoLabels
 from torchreid_daam.resnet_tiny import ResNetTiny
 
@@ -182,6 +185,31 @@ def test_supervised_sees_as_many_images(tmp_path):
     cfg.train.epoch_length = 'max'
     assert supervised.images_seen(cfg, 1939, 1610) == 23040 + 50 * 60 * 64
     assert cfg.loss.name == 'daam'
+
+
+def test_supervised_has_the_augmentation_of_the_recipe_alone(tmp_path):
+    cfg = tiny_config(tmp_path)
+    merge_file(cfg, str(recipe.PRESET))
+    stock = supervised.supervised_settings(cfg, 1939, 1610)
+    assert stock.train.lr_scheduler == 'multi_step'
+    assert stock.train.lr == cfg.train.pretrain_lr
+    assert len(stock.train.stepsize) == len(cfg.train.pretrain_stepsize)
+    assert cfg.train.ema_decay > 0 and stock.train.ema_decay == 0
+    assert stock.train.forward == 'joint'
+    assert not stock.pseudo_labels.center_cameras
+    assert 'color_jitter' in stock.data.transforms
+    assert not stock.data.pretrain_transforms
+
+
+@pytest.mark.parametrize('feature', FEATURES)
+def test_cluster_contrast_trains_what_is_clustered_and_tested(feature):
+    model = shuffled(make(attention='none', dsp_branch=False, feature=feature))
+    embedding, x = cluster_contrast.Embedding(model), images()
+    assert torch.equal(embedding.eval()(x), model(x))
+    before = embedding.train()(x)
+    # In training mode too, where the model itself gives all its outputs.
+    assert (before < 0).any() == (feature == 'pre_relu')
+    assert model.training and before.requires_grad
 
 
 @pytest.fixture(scope='module')

@@ -272,7 +272,7 @@ def test_published_figures_stand_alone():
 
 
 def test_ingredients_are_all_that_plus_has():
-    found = {k for _, keys in recipe.INGREDIENTS.values() for k in keys}
+    found = {k for part in recipe.INGREDIENTS.values() for k in part.keys}
     with open(recipe.PRESET, encoding='utf-8') as file:
         preset = flatten(yaml.safe_load(file))
     with open(recipe.PRESET.with_name('synthetic.yaml')) as file:
@@ -288,13 +288,13 @@ def test_ingredients_are_all_that_plus_has():
 def test_an_ingredient_is_added_and_removed_alone(base):
     rows = rows_of(suites(base)['plus'])
     whole = rows['plus'].settings
-    for key, (_, keys) in recipe.INGREDIENTS.items():
+    for key, part in recipe.INGREDIENTS.items():
         added, left = rows[f'add_{key}'].settings, rows[f'less_{key}'].settings
         # The length of an epoch says where drops are, and nothing else.
         added, left = _without_length(added), _without_length(left)
-        assert set(added) == set(keys) - {'train.round_epoch'}
+        assert set(added) == set(part.keys) - {'train.round_epoch'}
         assert {**left, **added} == _without_length(whole)
-        assert set(left) == set(_without_length(whole)) - set(keys)
+        assert set(left) == set(_without_length(whole)) - set(part.keys)
     for key, (_, more) in plus.FURTHER.items():
         assert rows[f'plus_{key}'].settings == {**whole, **more}
 

@@ -13,14 +13,14 @@ backbone, size, batch and augmentation are those of the other rows, instead of
 ResNet-50 with Adam and 50 epochs; rates, rounds, eps, k1 and the sampler are
 those of the row's settings. The authors fill batches with P clusters and K
 images of each; with the batches of 32 here that did worse than random ones
-wherever it was tried, and the row has random ones. It starts from the source
-pretraining of the other rows, where the paper starts from ImageNet's weights,
-and then trains on the target alone: as many images as their rounds see of both
-domains. The feature is the one of ``test.feature``: with
-``pre_relu`` an embedding behind a BatchNorm, where the paper has the pooled
-map behind one. This is not SpCL without its self-paced part, which learns
-from the source too, keeps a vector of each image, and has outliers as
-instances in its memory.
+wherever both were tried at one rate, and the row has random ones
+(``docs/plus.md``). It starts from the source pretraining of the other rows,
+where the paper starts from ImageNet's weights, and then trains on the target
+alone: as many images as their rounds see of both domains. The feature is the
+one of ``test.feature``: with ``pre_relu`` an embedding behind a BatchNorm,
+where the paper has the pooled map behind one. This is not SpCL without its
+self-paced part, which learns from the source too, keeps a vector of each
+image, and has outliers as instances in its memory.
 """
 
 from typing import Any

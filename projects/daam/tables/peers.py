@@ -19,7 +19,7 @@ def peers(plus: dict[str, Any]) -> list[Row]:
     """
 
     def of(*names: str) -> dict[str, Any]:
-        return {key: plus[key] for n in names for key in INGREDIENTS[n][1]}
+        return {key: plus[key] for n in names for key in INGREDIENTS[n].keys}
 
     # No part of the paper's: identities of the source, clusters of the target.
     shared = {

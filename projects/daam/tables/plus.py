@@ -24,16 +24,16 @@ _CROPS = ['random_flip', 'random_crop']
 # What may go on top of it.
 FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
     'jitter_before': (
-        'jitter in pretraining too',
+        'plus with jitter in pretraining too',
         {'data.pretrain_transforms': []},
     ),
     'erase': (
-        'random erasing in rounds',
+        'plus with random erasing in rounds',
         {'data.transforms': [*_CROPS, 'color_jitter', 'random_erase']},
     ),
-    'pk': ('balanced batches', BALANCED),
-    'soft': ('soft targets', {'loss.daam.weight_soft': 0.5}),
-    'no_ds': ('no L_DS', {'loss.daam.domain_loss': 'none'}),
+    'pk': ('plus with balanced batches', BALANCED),
+    'soft': ('plus with soft targets', {'loss.daam.weight_soft': 0.5}),
+    'no_ds': ('plus without L_DS', {'loss.daam.domain_loss': 'none'}),
 }
 # Plus was tuned on the demo's pair and on `hard`, on none of these. The first
 # have a target of their own, the others the demo's with other training images
@@ -52,11 +52,11 @@ PAIRS_NOTE = (
     'also given without it.\n\n'
 )
 NOTE = (
-    'Every row sees as many images, rows that are long or have twice the '
-    'rounds see twice as many in rounds; '
-    'none of these seeds was tuned on. [plus.md](plus.md) has what peers '
-    'share with plus and what they lack, how all were tuned, and in how many '
-    'trials. "plus + no attention, no L_DS" is DBSCAN self-training with '
+    'All rows that adapt see as many images, but those called long, whose '
+    'rounds see twice as many. None of these seeds was tuned on. '
+    '[plus.md](plus.md) has what peers share with plus and what they lack, '
+    '[plus-tuning.md](plus-tuning.md) how all were tuned, and in how many '
+    'trials. "plus without attention and L_DS" is DBSCAN self-training with '
     'averaged weights and camera-centred features: what plus is above it, '
     'attention and L_DS add. '
     'Supervised training has the schedule of the pretraining and no averaged '
@@ -88,16 +88,17 @@ def plus_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
     rival, no_daam = peers(plus), without_daam(plus)
     direct, *others = _methods(plus)
     rows = [direct, ADABN._replace(reference=FULL), *others]
-    for key, (title, names) in INGREDIENTS.items():
-        added = drops_kept({name: plus[name] for name in names}, cfg)
-        rows.append(Row(f'add_{key}', f'full + {title}', added, ours=True))
-    for key, (title, names) in INGREDIENTS.items():
-        kept = {k: v for k, v in plus.items() if k not in names}
+    for key, part in INGREDIENTS.items():
+        added = drops_kept({name: plus[name] for name in part.keys}, cfg)
+        rows.append(
+            Row(f'add_{key}', f'full + {part.title}', added, ours=True)
+        )
+    for key, part in INGREDIENTS.items():
+        kept = {k: v for k, v in plus.items() if k not in part.keys}
         left = drops_kept(kept, cfg)
-        rows.append(on_plus(f'less_{key}', f'plus without: {title}', left))
+        rows.append(on_plus(f'less_{key}', part.without, left))
     for key, (title, more) in FURTHER.items():
-        both = {**plus, **more}
-        rows.append(on_plus(f'plus_{key}', f'plus + {title}', both))
+        rows.append(on_plus(f'plus_{key}', title, {**plus, **more}))
     claims = [Claim(PLUS, FULL, least=8.0)]
     claims += [Claim(PLUS, row.key) for row in (no_daam, *rival)]
     # Without the attention: what centring alone is good for.
@@ -127,11 +128,18 @@ def pairs_suite(seeds: tuple[int, ...], cfg: CN) -> Suite:
                     ours=True,
                 )
             )
+    rival, no_daam = peers(plus), without_daam(plus)
+    rivals = (no_daam, *rival)
     claims += [Claim(PLUS, FULL, over=(pair,)) for pair in PAIR_NAMES]
-    rivals = (without_daam(plus), *peers(plus))
+    # What centring adds to the same training.
+    claims += [
+        Claim(no_daam.key, 'peer_dbscan_ema', over=(pair,))
+        for pair in PAIR_NAMES
+    ]
     for over in (PAIR_NAMES, BUT_FAR, OTHER_WORLDS):
         claims.append(Claim(PLUS, FULL, least=12.0, over=over))
         claims += [Claim(PLUS, row.key, over=over) for row in rivals]
+        claims += [Claim(no_daam.key, row.key, over=over) for row in rival]
         claims += _shares(over=over)
     return Suite('pairs', rows, claims, seeds, PAIRS_NOTE + NOTE)
 

@@ -5,7 +5,7 @@ images as the base settings do.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from yacs.config import CfgNode as CN
@@ -15,11 +15,31 @@ from torchreid_daam.config import flatten
 
 PLUS, LONG = 'plus', 'plus_long'
 PRESET = Path(__file__).resolve().parents[1] / 'configs/synthetic-plus.yaml'
-# What of the preset belongs together, and its title.
-INGREDIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    'apart': ('separate batches', ('train.forward',)),
-    'dbscan': (
+
+
+class Ingredient(NamedTuple):
+    """What of the preset belongs together.
+
+    Attributes:
+        title: of the faithful model with it, behind "full + ".
+        without: of the recipe with what stands in its place.
+        keys: its settings.
+    """
+
+    title: str
+    without: str
+    keys: tuple[str, ...]
+
+
+INGREDIENTS: dict[str, Ingredient] = {
+    'apart': Ingredient(
+        'separate batches',
+        'plus with joint batches',
+        ('train.forward',),
+    ),
+    'dbscan': Ingredient(
         'DBSCAN',
+        'plus with k-means',
         (
             'pseudo_labels.method',
             'pseudo_labels.eps',
@@ -28,30 +48,50 @@ INGREDIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
             'pseudo_labels.min_samples',
         ),
     ),
-    'equal': ('no weights', ('pseudo_labels.sample_weights',)),
-    'cosine': (
+    'equal': Ingredient(
+        'no weights',
+        'plus with the weights of Eq. 9',
+        ('pseudo_labels.sample_weights',),
+    ),
+    'cosine': Ingredient(
         'cosine from 0.1',
+        "plus with the faithful preset's rate and its drops",
         ('train.lr_scheduler', 'train.pretrain_lr_scheduler', 'train.lr'),
     ),
-    'jitter': (
+    'jitter': Ingredient(
         'colour jitter in rounds',
+        'plus without colour jitter',
         (
             'data.transforms',
             'data.pretrain_transforms',
             'data.color_jitter',
         ),
     ),
-    'cameras': (
+    'cameras': Ingredient(
         'camera-centred features',
+        'plus without camera-centred features',
         ('pseudo_labels.center_cameras',),
     ),
-    'teacher': ('averaged weights', ('train.ema_decay',)),
-    'often': (
+    'teacher': Ingredient(
+        'averaged weights',
+        'plus without averaged weights',
+        ('train.ema_decay',),
+    ),
+    'often': Ingredient(
         'twice as many rounds of half the length',
+        'plus with half as many rounds of twice the length',
         ('train.rounds', 'train.round_epoch'),
     ),
-    'feature': ('f_sh before its ReLU', ('test.feature',)),
-    'no_dsp': ('no DSP branch', ('model.daam.dsp_branch',)),
+    'feature': Ingredient(
+        'f_sh before its ReLU',
+        'plus with f_sh behind its ReLU',
+        ('test.feature',),
+    ),
+    'no_dsp': Ingredient(
+        'no DSP branch',
+        'plus with the DSP branch',
+        ('model.daam.dsp_branch',),
+    ),
 }
 BALANCED = {
     'sampler.train_sampler_t': 'PseudoIdentitySampler',
@@ -73,7 +113,7 @@ def plus_settings(cfg: CN) -> dict[str, Any]:
     preset['train.rounds'] = 2 * cfg.train.rounds
     preset['train.round_epoch'] = max(1, cfg.train.round_epoch // 2)
     return {
-        key: preset[key] for _, keys in INGREDIENTS.values() for key in keys
+        key: preset[key] for part in INGREDIENTS.values() for key in part.keys
     }
 
 
@@ -112,7 +152,7 @@ def plus_row(plus: dict[str, Any]) -> Row:
 def without_daam(plus: dict[str, Any]) -> Row:
     """The recipe without attention and domain similarity loss."""
     settings = {**plus, **_NO_DAAM}
-    return on_plus('plus_no_daam', 'plus + no attention, no L_DS', settings)
+    return on_plus('plus_no_daam', 'plus without attention and L_DS', settings)
 
 
 def limits(settings: dict[str, Any], prefix: str = PLUS) -> list[Row]:
@@ -127,7 +167,7 @@ def limits(settings: dict[str, Any], prefix: str = PLUS) -> list[Row]:
     return [
         Row(
             f'{prefix}_oracle',
-            f'{prefix}, true labels'.replace('_', ' '),
+            f'{prefix}, true labels'.replace('_', '-'),
             settings,
             seat='oracle',
             **reads,
@@ -147,7 +187,7 @@ def long_rows(plus: dict[str, Any]) -> list[Row]:
     """Twice the rounds, and what true labels give then."""
     long = {**plus, 'train.rounds': 2 * plus['train.rounds']}
     return [
-        Row(LONG, 'plus, twice the rounds', long, reference=PLUS, ours=True),
+        Row(LONG, 'plus-long', long, reference=PLUS, ours=True),
         *limits(long, LONG),
     ]
 
