@@ -27,7 +27,8 @@ HEADING = '# Results'
 INTRODUCTION = f"""\
 {HEADING}
 
-Written by `python projects/daam/ablation.py`; nothing below is typed in.
+Written by `python projects/daam/ablation.py`; nothing is typed in down to the
+published figures, behind which other sections may stand.
 Each number is a mean over seeds ± the standard deviation between them. A
 difference is paired: both rows have the same data and the same keys for each
 seed; in brackets its 95 % interval, Student's t over seeds. An order *holds*
