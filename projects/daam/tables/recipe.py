@@ -22,7 +22,8 @@ class Ingredient(NamedTuple):
 
     Attributes:
         title: of the faithful model with it, behind "full + ".
-        without: of the recipe with what stands in its place.
+        without: of the recipe without it, behind "plus ": what stands there
+            instead.
         keys: its settings.
     """
 
@@ -34,12 +35,12 @@ class Ingredient(NamedTuple):
 INGREDIENTS: dict[str, Ingredient] = {
     'apart': Ingredient(
         'separate batches',
-        'plus with joint batches',
+        'with joint batches',
         ('train.forward',),
     ),
     'dbscan': Ingredient(
         'DBSCAN',
-        'plus with k-means',
+        'with k-means',
         (
             'pseudo_labels.method',
             'pseudo_labels.eps',
@@ -50,17 +51,17 @@ INGREDIENTS: dict[str, Ingredient] = {
     ),
     'equal': Ingredient(
         'no weights',
-        'plus with the weights of Eq. 9',
+        'with the weights of Eq. 9',
         ('pseudo_labels.sample_weights',),
     ),
     'cosine': Ingredient(
         'cosine from 0.1',
-        "plus with the faithful preset's rate and its drops",
+        "with the faithful preset's rate and its drops",
         ('train.lr_scheduler', 'train.pretrain_lr_scheduler', 'train.lr'),
     ),
     'jitter': Ingredient(
         'colour jitter in rounds',
-        'plus without colour jitter',
+        'without colour jitter',
         (
             'data.transforms',
             'data.pretrain_transforms',
@@ -69,27 +70,27 @@ INGREDIENTS: dict[str, Ingredient] = {
     ),
     'cameras': Ingredient(
         'camera-centred features',
-        'plus without camera-centred features',
+        'without camera-centred features',
         ('pseudo_labels.center_cameras',),
     ),
     'teacher': Ingredient(
         'averaged weights',
-        'plus without averaged weights',
+        'without averaged weights',
         ('train.ema_decay',),
     ),
     'often': Ingredient(
         'twice as many rounds of half the length',
-        'plus with half as many rounds of twice the length',
+        'with half as many rounds of twice the length',
         ('train.rounds', 'train.round_epoch'),
     ),
     'feature': Ingredient(
         'f_sh before its ReLU',
-        'plus with f_sh behind its ReLU',
+        'with f_sh behind its ReLU',
         ('test.feature',),
     ),
     'no_dsp': Ingredient(
         'no DSP branch',
-        'plus with the DSP branch',
+        'with the DSP branch',
         ('model.daam.dsp_branch',),
     ),
 }
@@ -152,7 +153,7 @@ def plus_row(plus: dict[str, Any]) -> Row:
 def without_daam(plus: dict[str, Any]) -> Row:
     """The recipe without attention and domain similarity loss."""
     settings = {**plus, **_NO_DAAM}
-    return on_plus('plus_no_daam', 'plus without attention and L_DS', settings)
+    return on_plus('plus_no_daam', 'without attention and L_DS', settings)
 
 
 def limits(settings: dict[str, Any], prefix: str = PLUS) -> list[Row]:
@@ -192,6 +193,13 @@ def long_rows(plus: dict[str, Any]) -> list[Row]:
     ]
 
 
-def on_plus(key: str, title: str, settings: dict[str, Any]) -> Row:
-    """A row that is compared with the whole recipe."""
+def on_plus(key: str, change: str, settings: dict[str, Any]) -> Row:
+    """A row that is compared with the whole recipe.
+
+    Args:
+        key: of the row.
+        change: what it has or lacks; its title behind "plus ".
+        settings: of the row.
+    """
+    title = f'{PLUS} {change}'
     return Row(key, title, settings, reference=PLUS, ours=True)
